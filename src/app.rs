@@ -1,0 +1,1 @@
+//! Composition root: builds every room and hands each what it needs.

@@ -1,0 +1,5 @@
+//! What a statement is. Never executes, never talks to a server.
+
+mod statement;
+
+pub use statement::*;

@@ -1,0 +1,317 @@
+//! The vocabulary: what the judges say of a statement.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::flavour::Version;
+
+/// How the server that will run the text reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dialect {
+    pub version: Version,
+    /// `"x"` is an identifier.
+    pub ansi_quotes: bool,
+    /// `\` in a string is an ordinary character.
+    pub no_backslash_escapes: bool,
+    /// `character_set_client`, as far as the lexer must know it.
+    pub charset: Charset,
+}
+
+/// Character sets whose second bytes may look like a quote or a backslash, and all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Charset {
+    /// Every byte below 0x80 is that ASCII character (utf8mb4, latin1, …).
+    #[default]
+    AsciiSafe,
+    Gbk,
+    Gb18030,
+    Big5,
+    /// `sjis` and `cp932`.
+    ShiftJis,
+}
+
+/// What both judges hold of the statements in one packet. Independent of literals and comments, so
+/// that it may be remembered by digest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    pub kind: Kind,
+    pub access: Access,
+    /// Session state this statement may leave on its connection that cannot be replayed elsewhere.
+    pub pins: PinSet,
+    /// Causes that end with this statement.
+    pub unpins: PinSet,
+    /// What it reads that lives on the connection of the statements before it.
+    pub needs: Needs,
+    /// The text with literals replaced by `?` and comments and needless space dropped.
+    pub digest: Arc<str>,
+}
+
+/// A statement and what its comments ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    pub statement: Arc<Statement>,
+    pub hint: Option<Hint>,
+}
+
+/// `/* pointsman: … */` before the statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hint {
+    /// `primary`
+    Primary,
+    /// `replica`; obeyed for reads only.
+    Replica,
+    /// `server=name`; obeyed for reads only.
+    Server(Arc<str>),
+}
+
+/// What sort of statement; where the proxy must act itself, with what it must know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// SELECT, TABLE, VALUES, WITH … SELECT, parenthesised or not.
+    Select,
+    Show,
+    /// EXPLAIN, DESCRIBE, HELP, CHECKSUM TABLE.
+    Describe,
+    /// INSERT, UPDATE, DELETE, REPLACE, LOAD, TRUNCATE, IMPORT, CALL, DO.
+    Modify,
+    /// CREATE, ALTER, DROP, RENAME and all that commits implicitly.
+    Define,
+    /// START TRANSACTION and BEGIN.
+    Begin {
+        read_only: bool,
+    },
+    Commit,
+    Rollback,
+    /// SAVEPOINT, RELEASE SAVEPOINT, ROLLBACK TO.
+    Savepoint,
+    Xa,
+    Set,
+    Use,
+    /// PREPARE, EXECUTE, DEALLOCATE as text.
+    Prepare,
+    Lock,
+    Unlock,
+    Handler,
+    /// KILL [CONNECTION | QUERY] id; the id where it is a plain number.
+    Kill {
+        query_only: bool,
+        id: Option<u64>,
+    },
+    /// Replication, FLUSH, plugins, resource groups, account management and the like.
+    Administer,
+    /// More than one statement in the packet.
+    Several,
+    /// Nothing but space and comments.
+    Empty,
+    /// Not recognised; the server will say what is wrong with it.
+    Unknown,
+}
+
+/// Whether a replica may run it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Access {
+    /// Both judges hold it to be read-only.
+    Read,
+    /// Not proven read-only, and why.
+    Write(WriteBecause),
+}
+
+/// Why a statement is not proven read-only.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WriteBecause {
+    /// Its first keyword changes data, structure, accounts or the server; the keyword.
+    Keyword(Arc<str>),
+    /// FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE, anywhere.
+    RowLocks,
+    /// INTO OUTFILE, INTO DUMPFILE: a file on the server.
+    IntoFile,
+    /// WITH … UPDATE, EXPLAIN of a write, a writing statement inside another.
+    WritesInside(Arc<str>),
+    /// EXPLAIN ANALYZE and the like run what they explain.
+    ExplainExecutes,
+    /// A function that is neither a known pure builtin nor proven by the catalog; its name.
+    Function(Arc<str>),
+    /// A view that is not proven read-only; its name.
+    View(Arc<str>),
+    /// GET_LOCK and its kin.
+    UserLock,
+    /// `@x := …`, `INTO @x`: writes a user variable.
+    UserVariable,
+    /// Reads what only the primary can tell: `@@read_only`, `@@gtid_executed`, binary logs; which.
+    PrimaryOnly(Arc<str>),
+    /// LAST_INSERT_ID() and other values of the writing connection.
+    OwnWriteValue(Arc<str>),
+    /// START TRANSACTION that is not READ ONLY, COMMIT, XA, SAVEPOINT, …
+    Transaction,
+    /// Changes the session: SET, USE, PREPARE, …
+    Session,
+    /// Sequence access.
+    Sequence,
+    /// More than one statement in the packet.
+    Several,
+    /// Longer than the statement buffer; judged by its beginning.
+    TooLong,
+    /// The lexer could not read it: an unterminated string or comment, a NUL byte, …
+    Malformed,
+    /// The lexer and the parser disagree; what the parser saw.
+    JudgesDisagree(Arc<str>),
+    /// First keyword not known.
+    Unknown,
+    /// A replica refused it as a write before.
+    Learned,
+}
+
+/// Session state that cannot be carried to another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum PinCause {
+    TemporaryTable,
+    TableLocks,
+    /// FLUSH TABLES WITH READ LOCK, FLUSH TABLES … FOR EXPORT, BACKUP STAGE.
+    GlobalReadLock,
+    /// LOCK INSTANCE FOR BACKUP.
+    InstanceLock,
+    /// GET_LOCK and its kin.
+    UserLock,
+    Handler,
+    /// A user variable that is not a replayable literal.
+    UserVariable,
+    /// sql_log_bin, gtid_next, timestamp, insert_id, rand_seed, profiling, resource group, …
+    SessionVariable,
+    Role,
+    /// SQL_CALC_FOUND_ROWS.
+    FoundRows,
+    /// LAST_INSERT_ID(expression).
+    LastInsertId,
+    /// Text PREPARE.
+    PreparedText,
+    /// Binary protocol prepared statements.
+    PreparedBinary,
+    Xa,
+    /// Not recognised, so it may have changed anything.
+    Unknown,
+}
+
+impl PinCause {
+    pub const ALL: [PinCause; 15] = [
+        PinCause::TemporaryTable,
+        PinCause::TableLocks,
+        PinCause::GlobalReadLock,
+        PinCause::InstanceLock,
+        PinCause::UserLock,
+        PinCause::Handler,
+        PinCause::UserVariable,
+        PinCause::SessionVariable,
+        PinCause::Role,
+        PinCause::FoundRows,
+        PinCause::LastInsertId,
+        PinCause::PreparedText,
+        PinCause::PreparedBinary,
+        PinCause::Xa,
+        PinCause::Unknown,
+    ];
+}
+
+/// A set of causes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PinSet(u16);
+
+impl PinSet {
+    pub const EMPTY: PinSet = PinSet(0);
+
+    pub const fn of(cause: PinCause) -> Self {
+        Self(1 << cause as u16)
+    }
+
+    pub fn insert(&mut self, cause: PinCause) {
+        self.0 |= 1 << cause as u16;
+    }
+
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub const fn contains(self, cause: PinCause) -> bool {
+        self.0 & (1 << cause as u16) != 0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = PinCause> {
+        PinCause::ALL.into_iter().filter(move |cause| self.contains(*cause))
+    }
+}
+
+/// What a statement reads that the statements before it left on their connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `LAST_INSERT_ID()`, `@@last_insert_id`, `@@identity`.
+    pub last_insert_id: bool,
+    /// `ROW_COUNT()`.
+    pub row_count: bool,
+    /// `FOUND_ROWS()`.
+    pub found_rows: bool,
+    /// SHOW WARNINGS, SHOW ERRORS, GET DIAGNOSTICS, `@@warning_count`, `@@error_count`.
+    pub diagnostics: bool,
+    /// `CONNECTION_ID()`, `@@pseudo_thread_id`, SHOW PROCESSLIST.
+    pub connection_id: bool,
+    /// Reads a user variable (`@x`).
+    pub user_variable: bool,
+    /// EXECUTE or DEALLOCATE of a text prepared statement.
+    pub prepared_text: bool,
+}
+
+impl fmt::Display for WriteBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteBecause::Keyword(word) => write!(f, "{word} is not read-only"),
+            WriteBecause::RowLocks => f.write_str("takes row locks"),
+            WriteBecause::IntoFile => f.write_str("writes a file on the server"),
+            WriteBecause::WritesInside(word) => write!(f, "holds a writing {word}"),
+            WriteBecause::ExplainExecutes => f.write_str("EXPLAIN that executes"),
+            WriteBecause::Function(name) => write!(f, "function {name} is not known to be read-only"),
+            WriteBecause::View(name) => write!(f, "view {name} is not known to be read-only"),
+            WriteBecause::UserLock => f.write_str("takes or reads user locks"),
+            WriteBecause::UserVariable => f.write_str("writes a user variable"),
+            WriteBecause::PrimaryOnly(what) => write!(f, "only the primary can tell {what}"),
+            WriteBecause::OwnWriteValue(what) => write!(f, "{what} belongs to the writing connection"),
+            WriteBecause::Transaction => f.write_str("transaction control"),
+            WriteBecause::Session => f.write_str("changes the session"),
+            WriteBecause::Sequence => f.write_str("uses a sequence"),
+            WriteBecause::Several => f.write_str("several statements in one packet"),
+            WriteBecause::TooLong => f.write_str("longer than the statement buffer"),
+            WriteBecause::Malformed => f.write_str("cannot be read to its end"),
+            WriteBecause::JudgesDisagree(what) => write!(f, "the parser sees {what}"),
+            WriteBecause::Unknown => f.write_str("not recognised"),
+            WriteBecause::Learned => f.write_str("a replica refused it as a write"),
+        }
+    }
+}
+
+impl fmt::Display for PinCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PinCause::TemporaryTable => "temporary_table",
+            PinCause::TableLocks => "table_locks",
+            PinCause::GlobalReadLock => "global_read_lock",
+            PinCause::InstanceLock => "instance_lock",
+            PinCause::UserLock => "user_lock",
+            PinCause::Handler => "handler",
+            PinCause::UserVariable => "user_variable",
+            PinCause::SessionVariable => "session_variable",
+            PinCause::Role => "role",
+            PinCause::FoundRows => "found_rows",
+            PinCause::LastInsertId => "last_insert_id",
+            PinCause::PreparedText => "prepared_text",
+            PinCause::PreparedBinary => "prepared_binary",
+            PinCause::Xa => "xa",
+            PinCause::Unknown => "unknown",
+        })
+    }
+}
