@@ -10,6 +10,8 @@ pub mod config;
 
 pub mod wire;
 
+pub mod net;
+
 pub mod sql;
 
 pub mod topology;

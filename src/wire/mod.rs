@@ -1,1 +1,22 @@
-//! The MySQL protocol.
+//! The MySQL protocol: bytes to packets to messages and back. No sockets.
+
+pub mod capability;
+pub mod command;
+mod error;
+mod frame;
+mod ok;
+pub mod read;
+mod response;
+pub mod status;
+pub mod write;
+
+pub use command::Command;
+pub use error::{ErrPacket, code};
+pub use frame::{HEADER_LEN, Header, MAX_PAYLOAD, push_packet, whole_message};
+pub use ok::{OkPacket, SessionChange, eof_packet};
+pub use response::{Event, Expect, Kind, Outcome, Progress, ResponseTracker};
+
+/// The peer sent what the protocol does not allow. Nothing further can be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed packet: {0}")]
+pub struct Malformed(pub &'static str);
