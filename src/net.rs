@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
@@ -152,15 +152,8 @@ impl Channel {
     /// As `fill`, for use beside other sources of events.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.make_room();
-        let spare = self.read_len;
-        let before = self.input.len();
-        // A safe way to read into spare room: the bytes are zeroed first, which is cheap beside the read.
-        self.input.resize(before + spare, 0);
-        let mut buf = ReadBuf::new(&mut self.input[before..]);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
-        let len = buf.filled().len();
-        self.input.truncate(before + len);
-        ready!(polled)?;
+        // The future keeps nothing between polls, so a new one may stand in for it each time.
+        let len = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
         self.adapt(len);
         Poll::Ready(Ok(len))
     }
