@@ -1,0 +1,190 @@
+//! A logged-in connection with what is known of its session on the server.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::conn::Conn;
+use super::pool::{Key, Wanted};
+use super::settings::{Baseline, Settings};
+use super::slots::Fit;
+use crate::flavour::{Flavour, Version};
+use crate::wire::{self, Command, ErrPacket, OkPacket, SessionChange};
+
+/// A connection fit for a pool.
+pub struct Backend {
+    pub conn: Conn,
+    /// Names the connection within its pool.
+    pub id: u64,
+    /// What was changed on it since login.
+    pub settings: Settings,
+    pub opened: Instant,
+    user: Arc<str>,
+    profile: u32,
+    collation: u16,
+}
+
+/// What every connection is told after login and after a reset.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSetup {
+    /// The variables whose values a server of this version is to report when they change.
+    pub tracked: fn(Version) -> &'static [&'static str],
+}
+
+/// A short exchange of our own with a server came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    #[error("connection lost: {0}")]
+    Lost(#[from] io::Error),
+    #[error(transparent)]
+    Refused(ErrPacket),
+    #[error(transparent)]
+    Malformed(#[from] wire::Malformed),
+}
+
+/// Our own exchanges are answered in one small packet.
+const ANSWER_LEN_MAX: usize = 1 << 20;
+
+impl Backend {
+    /// Switches on the trackers by which a session's state is known.
+    pub(super) async fn set_up(
+        mut conn: Conn,
+        id: u64,
+        wanted: &Wanted,
+        setup: &SessionSetup,
+    ) -> Result<Self, ExchangeError> {
+        let statement = setup.statement(conn.version);
+        exchange(&mut conn, &query(&statement)).await?;
+        Ok(Self {
+            conn,
+            id,
+            settings: Settings::with_schema(wanted.opening.schema.clone()),
+            opened: Instant::now(),
+            user: Arc::clone(&wanted.key.user),
+            profile: wanted.key.profile,
+            collation: wanted.key.collation,
+        })
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key {
+            user: Arc::clone(&self.user),
+            profile: self.profile,
+            collation: self.collation,
+            has_schema: self.settings.schema.is_some(),
+        }
+    }
+
+    pub(super) fn fit(&self, wanted: &Settings) -> Fit {
+        let exact = self.settings.schema == wanted.schema && self.settings.same_variables(wanted);
+        if exact { Fit::Exact } else { Fit::Poor }
+    }
+
+    /// Takes in what the server reported as changed. Returns whether that was all by value.
+    pub fn observe(&mut self, change: &SessionChange<'_>) -> bool {
+        match change {
+            SessionChange::Variable { name, value } => {
+                let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
+                    return false;
+                };
+                self.settings.set(name, value);
+                Settings::is_replayable(value)
+            }
+            SessionChange::Schema(name) => {
+                let name = String::from_utf8_lossy(name);
+                self.settings.schema = (!name.is_empty()).then(|| Arc::from(&*name));
+                true
+            }
+            _ => true,
+        }
+    }
+
+    pub(super) async fn settle_to(&mut self, wanted: &Settings) -> Result<(), ExchangeError> {
+        if let Some(schema) = &wanted.schema
+            && self.settings.schema != wanted.schema
+        {
+            let mut command = vec![Command::INIT_DB];
+            command.extend_from_slice(schema.as_bytes());
+            exchange(&mut self.conn, &command).await?;
+        }
+        if let Some(statement) = self.settings.statement_towards(wanted, baseline(self.collation)) {
+            exchange(&mut self.conn, &query(&statement)).await?;
+        }
+        self.settings = wanted.clone();
+        Ok(())
+    }
+
+    /// Makes the server forget the session: transaction, locks, temporary tables, variables.
+    pub(super) async fn reset(&mut self, setup: &SessionSetup) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, &[Command::RESET_CONNECTION]).await?;
+        // A reset also forgets the character set named at login.
+        let Baseline { charset, collation } = baseline(self.collation);
+        let names = format!(
+            "{},character_set_client='{charset}',character_set_results='{charset}',\
+             collation_connection='{collation}'",
+            setup.statement(self.conn.version)
+        );
+        exchange(&mut self.conn, &query(&names)).await?;
+        self.settings = Settings::with_schema(self.settings.schema.take());
+        Ok(())
+    }
+
+    /// Runs a statement of our own that answers OK.
+    pub async fn execute(&mut self, statement: &str) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, &query(statement)).await
+    }
+}
+
+impl SessionSetup {
+    fn statement(&self, version: Version) -> String {
+        let tracked = (self.tracked)(version).join(",");
+        let mut statement = format!(
+            "SET session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='{tracked}'"
+        );
+        // The names are the same in both flavours; MariaDB's GTIDs come as a tracked variable instead.
+        if version.flavour == Flavour::MySql {
+            statement.push_str(",session_track_gtids=OFF");
+        }
+        statement
+    }
+}
+
+fn query(statement: &str) -> Vec<u8> {
+    let mut command = Vec::with_capacity(1 + statement.len());
+    command.push(Command::QUERY);
+    command.extend_from_slice(statement.as_bytes());
+    command
+}
+
+/// Sends a command that is answered by OK or ERR, and waits for the answer.
+async fn exchange(conn: &mut Conn, command: &[u8]) -> Result<(), ExchangeError> {
+    let command = with_attributes_if_spoken(conn, command);
+    conn.channel.write_message(&command, 0).await?;
+    let (payload, _) = conn.channel.read_message(ANSWER_LEN_MAX).await?;
+    match payload.first() {
+        Some(0xFF) => Err(ExchangeError::Refused(ErrPacket::parse(&payload)?)),
+        Some(0xFE) if payload.len() < 6 => Ok(()),
+        _ => {
+            OkPacket::parse(&payload, conn.capabilities)?;
+            Ok(())
+        }
+    }
+}
+
+/// A connection that speaks query attributes expects their count before every statement.
+fn with_attributes_if_spoken(conn: &Conn, command: &[u8]) -> Vec<u8> {
+    let speaks = conn.capabilities & wire::capability::QUERY_ATTRIBUTES != 0;
+    if !speaks || command.first() != Some(&Command::QUERY) {
+        return command.to_vec();
+    }
+    let mut with = Vec::with_capacity(command.len() + 2);
+    with.extend_from_slice(&[Command::QUERY, 0, 1]);
+    with.extend_from_slice(&command[1..]);
+    with
+}
+
+fn baseline(collation: u16) -> Baseline<'static> {
+    let named = mysql_common::collations::CollationId::from(collation);
+    let named = mysql_common::collations::Collation::resolve(named);
+    Baseline { charset: named.charset(), collation: named.collation() }
+}
