@@ -1,8 +1,18 @@
-//! Connections to the database servers.
+//! Connections to the database servers: opened, pooled, settled, leased.
 
+mod conn;
+mod lease;
+mod pool;
+mod session;
 mod settings;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod tls;
 
+pub use conn::{Conn, ConnectError, Credential, Login, Target};
+pub use lease::Lease;
+pub use pool::{CheckoutError, Counters, Gauge, Key, Opening, Pool, Wanted};
+pub use session::{Backend, ExchangeError, SessionSetup};
 pub use settings::{Baseline, Settings};
+pub use tls::{BackendTlsSetup, TlsSetupError};

@@ -204,10 +204,10 @@ impl Pool {
         // Cancelled or failed, the slot goes to the next in line.
         let slot = Slot(Some(self));
         let login = Login {
-            profile: wanted.key.profile,
+            client_capabilities: wanted.key.profile,
             collation: wanted.key.collation,
-            schema: wanted.opening.schema.clone(),
-            attributes: Arc::clone(&wanted.opening.attributes),
+            schema: wanted.opening.schema.as_deref().map(str::to_owned),
+            attributes: wanted.opening.attributes.to_vec(),
         };
         let opened = async {
             let conn = Conn::connect(&self.target, &wanted.opening.credential, &login).await?;
@@ -257,12 +257,11 @@ impl Pool {
     }
 
     fn give_back(&self, mut backend: Box<Backend>) {
-        if backend.opened.elapsed() >= self.limits.max_age {
+        if backend.conn.opened.elapsed() >= self.limits.max_age {
             return self.close(backend);
         }
-        backend.conn.channel.release_buffer();
-        let (key, opened) = (backend.key(), backend.opened);
-        let mut backend = backend;
+        backend.conn.channel.trim_buffer();
+        let (key, opened) = (backend.key(), backend.conn.opened);
         loop {
             let released = self.slots().release(key.clone(), backend, opened, Instant::now());
             match released {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::conn::Conn;
 use super::pool::{Key, Wanted};
@@ -18,7 +17,7 @@ pub struct Backend {
     pub id: u64,
     /// What was changed on it since login.
     pub settings: Settings,
-    pub opened: Instant,
+    version: Version,
     user: Arc<str>,
     profile: u32,
     collation: u16,
@@ -53,13 +52,14 @@ impl Backend {
         wanted: &Wanted,
         setup: &SessionSetup,
     ) -> Result<Self, ExchangeError> {
-        let statement = setup.statement(conn.version);
+        let version = Version::parse(&conn.version);
+        let statement = setup.statement(version);
         exchange(&mut conn, &query(&statement)).await?;
         Ok(Self {
             conn,
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
-            opened: Instant::now(),
+            version,
             user: Arc::clone(&wanted.key.user),
             profile: wanted.key.profile,
             collation: wanted.key.collation,
@@ -107,7 +107,7 @@ impl Backend {
             command.extend_from_slice(schema.as_bytes());
             exchange(&mut self.conn, &command).await?;
         }
-        if let Some(statement) = self.settings.statement_towards(wanted, baseline(self.collation)) {
+        if let Some(statement) = self.settings.statement_towards(wanted, &baseline(self.collation)) {
             exchange(&mut self.conn, &query(&statement)).await?;
         }
         self.settings = wanted.clone();
@@ -122,7 +122,7 @@ impl Backend {
         let names = format!(
             "{},character_set_client='{charset}',character_set_results='{charset}',\
              collation_connection='{collation}'",
-            setup.statement(self.conn.version)
+            setup.statement(self.version)
         );
         exchange(&mut self.conn, &query(&names)).await?;
         self.settings = Settings::with_schema(self.settings.schema.take());
@@ -183,8 +183,8 @@ fn with_attributes_if_spoken(conn: &Conn, command: &[u8]) -> Vec<u8> {
     with
 }
 
-fn baseline(collation: u16) -> Baseline<'static> {
+fn baseline(collation: u16) -> Baseline {
     let named = mysql_common::collations::CollationId::from(collation);
     let named = mysql_common::collations::Collation::resolve(named);
-    Baseline { charset: named.charset(), collation: named.collation() }
+    Baseline { charset: named.charset().to_owned(), collation: named.collation().to_owned() }
 }

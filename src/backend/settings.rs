@@ -13,10 +13,10 @@ pub struct Settings {
 type Variables = Vec<(Arc<str>, Arc<str>)>;
 
 /// The character set a connection was opened with: what its variables go back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Baseline<'a> {
-    pub charset: &'a str,
-    pub collation: &'a str,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    pub charset: String,
+    pub collation: String,
 }
 
 impl Settings {
@@ -62,7 +62,7 @@ impl Settings {
 
     /// The SET statement that makes a connection with these settings like `wanted`, variables only.
     /// `None`: nothing to do.
-    pub fn statement_towards(&self, wanted: &Settings, baseline: Baseline<'_>) -> Option<String> {
+    pub fn statement_towards(&self, wanted: &Settings, baseline: &Baseline) -> Option<String> {
         let mut assignments = Vec::new();
         for (name, _) in self.variables() {
             if wanted.variable(name).is_none() {
@@ -81,12 +81,12 @@ impl Settings {
 }
 
 /// What a variable is before anybody sets it.
-fn default_of(name: &str, baseline: Baseline<'_>) -> String {
+fn default_of(name: &str, baseline: &Baseline) -> String {
     match name {
         "character_set_client" | "character_set_connection" | "character_set_results" => {
-            literal(name, baseline.charset)
+            literal(name, &baseline.charset)
         }
-        "collation_connection" => literal(name, baseline.collation),
+        "collation_connection" => literal(name, &baseline.collation),
         _ => "DEFAULT".to_owned(),
     }
 }

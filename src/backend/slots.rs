@@ -119,9 +119,7 @@ impl<K: Eq + Hash + Clone, C, W> Slots<K, C, W> {
             Some((wanted, waiter)) if wanted == key => {
                 Released::Hand { waiter, grant: Grant::Connection(connection), close: None }
             }
-            Some((_, waiter)) => {
-                Released::Hand { waiter, grant: Grant::Slot, close: Some(connection) }
-            }
+            Some((_, waiter)) => Released::Hand { waiter, grant: Grant::Slot, close: Some(connection) },
         }
     }
 
@@ -163,7 +161,8 @@ impl<K: Eq + Hash + Clone, C, W> Slots<K, C, W> {
 
     /// Takes out everything idle, for a server that takes no more statements.
     pub(super) fn drain(&mut self) -> Vec<C> {
-        let drained: Vec<C> = self.idle.drain().flat_map(|(_, idle)| idle).map(|idle| idle.connection).collect();
+        let drained: Vec<C> =
+            self.idle.drain().flat_map(|(_, idle)| idle).map(|idle| idle.connection).collect();
         self.open -= drained.len();
         drained
     }

@@ -5,24 +5,26 @@ use proptest::prelude::*;
 use super::settings::{Baseline, Settings};
 use super::slots::{Checkout, Fit, Grant, Released, Slots};
 
-const BASELINE: Baseline<'static> = Baseline { charset: "utf8mb4", collation: "utf8mb4_general_ci" };
+fn baseline() -> Baseline {
+    Baseline { charset: "utf8mb4".to_owned(), collation: "utf8mb4_general_ci".to_owned() }
+}
 
 #[test]
 fn settings_are_replayed_as_the_difference_only() {
     let (mut have, mut want) = (Settings::default(), Settings::default());
-    assert_eq!(have.statement_towards(&want, BASELINE), None);
+    assert_eq!(have.statement_towards(&want, &baseline()), None);
     want.set("sql_mode", "ANSI_QUOTES");
     want.set("max_execution_time", "1000");
     want.set("character_set_results", "");
     assert_eq!(
-        have.statement_towards(&want, BASELINE).as_deref(),
+        have.statement_towards(&want, &baseline()).as_deref(),
         Some("SET character_set_results=NULL,max_execution_time=1000,sql_mode='ANSI_QUOTES'")
     );
     have.set("sql_mode", "ANSI_QUOTES");
     have.set("time_zone", "+00:00");
     have.set("collation_connection", "latin1_bin");
     assert_eq!(
-        have.statement_towards(&want, BASELINE).as_deref(),
+        have.statement_towards(&want, &baseline()).as_deref(),
         Some(
             "SET character_set_results=NULL,collation_connection='utf8mb4_general_ci',\
              max_execution_time=1000,time_zone=DEFAULT"
@@ -39,7 +41,11 @@ fn settings_compare_by_value() {
     assert!(!a.same_variables(&b));
     b.set("x", "1");
     assert!(a.same_variables(&b));
-    assert!(!Settings::is_replayable("a\\b") && !Settings::is_replayable("é") && Settings::is_replayable("+00:00"));
+    assert!(
+        !Settings::is_replayable("a\\b")
+            && !Settings::is_replayable("é")
+            && Settings::is_replayable("+00:00")
+    );
 }
 
 #[test]

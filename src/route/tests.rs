@@ -65,9 +65,8 @@ fn to(route: Route) -> u16 {
 #[test]
 fn reads_alternate_and_writes_go_to_the_primary() {
     let idle = SessionState::default();
-    let servers: Vec<u16> = (0..4)
-        .map(|ticket| to(route(&select(), &idle, &cluster(), &routing(), spread(ticket))))
-        .collect();
+    let servers: Vec<u16> =
+        (0..4).map(|ticket| to(route(&select(), &idle, &cluster(), &routing(), spread(ticket)))).collect();
     assert_eq!(servers, [1, 2, 1, 2]);
     let write = route(&insert(), &idle, &cluster(), &routing(), spread(0));
     assert_eq!((to(write), write.because), (0, Because::Write));
@@ -121,7 +120,10 @@ fn a_failed_replica_is_avoided_by_the_repeat() {
 #[test]
 fn session_state_decides_before_the_statement() {
     let cases = [
-        (SessionState { transaction: Transaction::ReadWrite, ..SessionState::default() }, Because::Transaction),
+        (
+            SessionState { transaction: Transaction::ReadWrite, ..SessionState::default() },
+            Because::Transaction,
+        ),
         (
             SessionState { transaction: Transaction::ReadOnly, ..SessionState::default() },
             Because::ReadOnlyTransaction,

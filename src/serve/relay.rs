@@ -80,7 +80,6 @@ pub(super) async fn pass_reply(
         tracker: ResponseTracker::new(request.expect, backend.conn.capabilities),
         reply: Reply { change_is_known: true, ..Reply::default() },
         answered: false,
-        sequence: 0,
     };
     loop {
         match passage.pass_what_came(backend, request).await? {
@@ -98,8 +97,6 @@ struct Passage<'a> {
     tracker: ResponseTracker,
     reply: Reply,
     answered: bool,
-    /// Of the last whole packet passed on.
-    sequence: u8,
 }
 
 enum Pass {
@@ -114,7 +111,8 @@ impl Passage<'_> {
     async fn pass_what_came(&mut self, backend: &mut Backend, request: &Request) -> Result<Pass, Failure> {
         let mut at = 0;
         let over = loop {
-            let Progress { forward, event } = match self.tracker.advance(&backend.conn.channel.input()[at..]) {
+            let Progress { forward, event } = match self.tracker.advance(&backend.conn.channel.input()[at..])
+            {
                 Ok(progress) => progress,
                 Err(malformed) => return Err(self.server_failure(nonsense(malformed))),
             };
@@ -161,12 +159,14 @@ impl Passage<'_> {
         kind: Kind,
         request: &Request,
     ) -> Result<Instead, Failure> {
-        // Taken out so that the backend's settings may change while its input is read.
-        let packet = backend.conn.channel.input()[at..at + len].to_vec();
-        self.sequence = packet[3];
+        let packet = &backend.conn.channel.input()[at..at + len];
         let payload = &packet[HEADER_LEN..];
         match kind {
-            Kind::Ok => self.see_ok(backend, payload).map_err(|error| self.server_failure(nonsense(error))),
+            Kind::Ok => {
+                let instead =
+                    see_ok(&mut self.reply, self.tracker.rows(), self.client_capabilities, backend, at, len);
+                instead.map_err(|error| self.server_failure(nonsense(error)))
+            }
             Kind::Eof => {
                 let field = |at: usize| u16::from_le_bytes([payload[at], payload[at + 1]]);
                 if payload.len() >= 5 {
@@ -195,43 +195,6 @@ impl Passage<'_> {
             }
             Kind::LocalInfile => Ok(Instead::Same),
         }
-    }
-
-    fn see_ok(&mut self, backend: &mut Backend, payload: &[u8]) -> Result<Instead, Malformed> {
-        let ok = OkPacket::parse(payload, backend.conn.capabilities)?;
-        let ends_rows = payload[0] == 0xFE;
-        let outcome = &mut self.reply.outcome;
-        outcome.status = ok.status;
-        outcome.warnings = ok.warnings;
-        outcome.affected_rows = (!ends_rows).then_some(ok.affected_rows);
-        outcome.rows = if ends_rows { self.tracker.rows() } else { 0 };
-        if ok.last_insert_id > 0 {
-            outcome.last_insert_id = ok.last_insert_id;
-        }
-        let mut kept = Vec::new();
-        let mut reported = false;
-        for change in ok.changes() {
-            if change == SessionChange::State {
-                self.reply.state_changed = true;
-                continue;
-            }
-            reported = true;
-            self.reply.change_is_known &= backend.observe(&change);
-            if client_would_see(&change) {
-                OkPacket::push_change(&mut kept, &change);
-            }
-        }
-        self.reply.change_is_known &= reported || !self.reply.state_changed;
-        let tracks = self.client_capabilities & capability::SESSION_TRACK != 0;
-        // The two forms differ only where there is text or state.
-        if ok.state.is_empty() && (tracks || ok.info.is_empty()) {
-            return Ok(Instead::Same);
-        }
-        let mut packet = Header { len: 0, sequence: self.sequence }.bytes().to_vec();
-        OkPacket { state: &kept, ..ok }.push_payload(&mut packet, payload[0], self.client_capabilities);
-        let header = Header { len: packet.len() - HEADER_LEN, sequence: self.sequence };
-        packet[..HEADER_LEN].copy_from_slice(&header.bytes());
-        Ok(Instead::Other(packet))
     }
 
     /// Writes what stands before a changed packet, and the packet, at once.
@@ -320,6 +283,56 @@ enum Instead {
     Same,
     Withheld,
     Other(Vec<u8>),
+}
+
+/// Reads an OK, and what it says of the session's state.
+fn see_ok(
+    reply: &mut Reply,
+    rows: u64,
+    client_capabilities: u32,
+    backend: &mut Backend,
+    at: usize,
+    len: usize,
+) -> Result<Instead, Malformed> {
+    let packet = &backend.conn.channel.input()[at..at + len];
+    let payload = &packet[HEADER_LEN..];
+    let ok = OkPacket::parse(payload, backend.conn.capabilities)?;
+    let ends_rows = payload[0] == 0xFE;
+    reply.outcome.status = ok.status;
+    reply.outcome.warnings = ok.warnings;
+    reply.outcome.affected_rows = (!ends_rows).then_some(ok.affected_rows);
+    reply.outcome.rows = if ends_rows { rows } else { 0 };
+    if ok.last_insert_id > 0 {
+        reply.outcome.last_insert_id = ok.last_insert_id;
+    }
+    // The two forms differ only where there is text or state.
+    let tracks = client_capabilities & capability::SESSION_TRACK != 0;
+    if ok.state.is_empty() && (tracks || ok.info.is_empty()) {
+        return Ok(Instead::Same);
+    }
+    let mut kept = Vec::new();
+    let mut reported = false;
+    // Taken out so that the backend's settings may change while they are read.
+    let state = ok.state.to_vec();
+    let (first, sequence, info) = (payload[0], packet[3], ok.info.to_vec());
+    let ok = OkPacket { state: &state, info: &info, ..ok };
+    for change in ok.changes() {
+        if change == SessionChange::State {
+            reply.state_changed = true;
+            continue;
+        }
+        reported = true;
+        reply.change_is_known &= backend.observe(&change);
+        if client_would_see(&change) {
+            OkPacket::push_change(&mut kept, &change);
+        }
+    }
+    reply.change_is_known &= reported || !reply.state_changed;
+    let mut packet = vec![0; HEADER_LEN];
+    OkPacket { state: &kept, ..ok }.push_payload(&mut packet, first, client_capabilities);
+    let header = Header { len: packet.len() - HEADER_LEN, sequence };
+    packet[..HEADER_LEN].copy_from_slice(&header.bytes());
+    Ok(Instead::Other(packet))
 }
 
 /// Sends a command whose packets are too long to hold: as they come, to the end.

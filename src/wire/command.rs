@@ -64,5 +64,6 @@ impl Command {
     pub const QUERY: u8 = 0x03;
     pub const PROCESS_KILL: u8 = 0x0c;
     pub const PING: u8 = 0x0e;
+    pub const CHANGE_USER: u8 = 0x11;
     pub const RESET_CONNECTION: u8 = 0x1f;
 }

@@ -1,18 +1,25 @@
 //! The MySQL protocol: bytes to packets to messages and back. No sockets.
 
+pub mod auth;
 pub mod capability;
+mod change_user;
 pub mod command;
 mod error;
 mod frame;
+mod greeting;
+pub mod handshake;
 mod ok;
 pub mod read;
 mod response;
 pub mod status;
 pub mod write;
 
+pub use change_user::ChangeUser;
 pub use command::Command;
 pub use error::{ErrPacket, code};
 pub use frame::{HEADER_LEN, Header, MAX_PAYLOAD, push_packet, whole_message};
+pub use greeting::Greeting;
+pub use handshake::HandshakeResponse;
 pub use ok::{OkPacket, SessionChange, eof_packet};
 pub use response::{Event, Expect, Kind, Outcome, Progress, ResponseTracker};
 
