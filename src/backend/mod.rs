@@ -13,6 +13,6 @@ mod tls;
 pub use conn::{Conn, ConnectError, Credential, Login, Target};
 pub use lease::Lease;
 pub use pool::{CheckoutError, Counters, Gauge, Key, Opening, Pool, Wanted};
-pub use session::{Backend, ExchangeError, SessionSetup};
+pub use session::{Backend, ExchangeError, SessionSetup, charset_of_collation};
 pub use settings::{Baseline, Settings};
 pub use tls::{BackendTlsSetup, TlsSetupError};

@@ -8,7 +8,9 @@ use super::pool::{Key, Wanted};
 use super::settings::{Baseline, Settings};
 use super::slots::Fit;
 use crate::flavour::{Flavour, Version};
-use crate::wire::{self, Command, ErrPacket, OkPacket, SessionChange};
+use crate::wire::{
+    self, Command, ErrPacket, Event, Expect, HEADER_LEN, Header, Malformed, OkPacket, ResponseTracker, SessionChange,
+};
 
 /// A connection fit for a pool.
 pub struct Backend {
@@ -133,6 +135,61 @@ impl Backend {
     pub async fn execute(&mut self, statement: &str) -> Result<(), ExchangeError> {
         exchange(&mut self.conn, &query(statement)).await
     }
+
+    /// Runs a command of our own that answers OK.
+    pub async fn command(&mut self, command: &[u8]) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, command).await
+    }
+
+    /// Follows a change of the capability flags in mid-session.
+    pub fn change_profile(&mut self, change: impl Fn(u32) -> u32) {
+        self.profile = change(self.profile);
+        self.conn.capabilities = change(self.conn.capabilities);
+    }
+
+    /// Empties the list that SHOW WARNINGS shows.
+    pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
+        self.execute("DO 0").await
+    }
+
+    /// Makes LAST_INSERT_ID() what it is for the session that uses the connection.
+    pub async fn set_last_insert_id(&mut self, id: u64) -> Result<(), ExchangeError> {
+        self.execute(&format!("SET last_insert_id={id}")).await
+    }
+
+    /// Asks what LAST_INSERT_ID() is. An OK packet does not tell: it also names ids given explicitly.
+    pub async fn last_insert_id(&mut self) -> Result<u64, ExchangeError> {
+        let value = self.scalar("SELECT LAST_INSERT_ID()").await?;
+        value.and_then(|text| text.parse().ok()).ok_or(Malformed("no number").into())
+    }
+
+    /// Runs a query of our own that answers one row of one column.
+    async fn scalar(&mut self, statement: &str) -> Result<Option<String>, ExchangeError> {
+        let command = with_attributes_if_spoken(&self.conn, &query(statement));
+        let channel = &mut self.conn.channel;
+        channel.write_message(&command, 0).await?;
+        let mut tracker = ResponseTracker::new(Expect::Results, self.conn.capabilities);
+        let mut reply = Vec::new();
+        loop {
+            let progress = tracker.advance(channel.input())?;
+            let packet = match progress.event {
+                Event::Packet { kind: wire::Kind::Err, len, .. } => {
+                    let at = progress.forward + HEADER_LEN;
+                    return Err(ExchangeError::Refused(ErrPacket::parse(&channel.input()[at..at + len - HEADER_LEN])?));
+                }
+                Event::Packet { len, .. } => len,
+                Event::More | Event::End => 0,
+            };
+            reply.extend_from_slice(&channel.input()[..progress.forward]);
+            channel.consume(progress.forward + packet);
+            if tracker.is_done() {
+                return first_value(&reply, self.conn.capabilities);
+            }
+            if progress.event == Event::More && channel.fill().await? == 0 {
+                return Err(ExchangeError::Lost(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
 }
 
 impl SessionSetup {
@@ -171,6 +228,22 @@ async fn exchange(conn: &mut Conn, command: &[u8]) -> Result<(), ExchangeError> 
     }
 }
 
+/// The value in a reply of one column and one row: count, definition, perhaps EOF, row.
+fn first_value(reply: &[u8], capabilities: u32) -> Result<Option<String>, ExchangeError> {
+    let row_at = if capabilities & wire::capability::DEPRECATE_EOF != 0 { 2 } else { 3 };
+    let mut rest = reply;
+    for packet in 0.. {
+        let header = Header::read(rest).ok_or(Malformed("no row"))?;
+        let payload = rest.get(HEADER_LEN..HEADER_LEN + header.len).ok_or(Malformed("no row"))?;
+        if packet == row_at {
+            let value = wire::read::Cursor::new(payload).nullable_lenenc_bytes()?;
+            return Ok(value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
+        }
+        rest = &rest[HEADER_LEN + header.len..];
+    }
+    Ok(None)
+}
+
 /// A connection that speaks query attributes expects their count before every statement.
 fn with_attributes_if_spoken(conn: &Conn, command: &[u8]) -> Vec<u8> {
     let speaks = conn.capabilities & wire::capability::QUERY_ATTRIBUTES != 0;
@@ -181,6 +254,11 @@ fn with_attributes_if_spoken(conn: &Conn, command: &[u8]) -> Vec<u8> {
     with.extend_from_slice(&[Command::QUERY, 0, 1]);
     with.extend_from_slice(&command[1..]);
     with
+}
+
+/// The character set a collation belongs to.
+pub fn charset_of_collation(collation: u16) -> String {
+    baseline(collation).charset
 }
 
 fn baseline(collation: u16) -> Baseline {
