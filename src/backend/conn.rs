@@ -121,7 +121,11 @@ async fn connect_without_limit(
     prepare_socket(&tcp).map_err(ConnectError::Unreachable)?;
     let mut channel = Channel::new(Stream::Tcp(tcp));
     let (greeting, sequence) = read_greeting(&mut channel).await?;
-    let capabilities = capability::asked_of_server(login.client_capabilities, greeting.capabilities);
+    let mut capabilities = capability::asked_of_server(login.client_capabilities, greeting.capabilities);
+    if login.schema.is_none() {
+        // Servers go by the flags of a request for TLS, so these must be right there already.
+        capabilities &= !capability::CONNECT_WITH_DB;
+    }
     let plan = Plan { capabilities, collation: collation_of(login), greeting };
     let (channel, sequence) = encrypt(channel, sequence, target, &plan).await?;
     let (channel, status) = log_in(channel, sequence, credential, login, &plan).await?;

@@ -19,10 +19,14 @@ pub mod code {
     pub const KILL_DENIED: u16 = 1095;
     pub const UNKNOWN: u16 = 1105;
     pub const HOST_IS_BLOCKED: u16 = 1129;
+    pub const HOST_NOT_PRIVILEGED: u16 = 1130;
     pub const PACKET_TOO_LARGE: u16 = 1153;
     pub const PACKETS_OUT_OF_ORDER: u16 = 1156;
     pub const NET_READ_ERROR: u16 = 1158;
     pub const NET_READ_INTERRUPTED: u16 = 1159;
+    pub const NOT_SUPPORTED_AUTH_MODE: u16 = 1251;
+    /// MariaDB's other access denied, for accounts without a password to get wrong.
+    pub const ACCESS_DENIED_NO_PASSWORD: u16 = 1698;
     pub const MALFORMED_PACKET: u16 = 1835;
     pub const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
     pub const LOCK_DEADLOCK: u16 = 1213;
@@ -97,7 +101,7 @@ impl ErrPacket {
 /// The SQLSTATE servers give with a number.
 fn sqlstate(code: u16) -> &'static str {
     match code {
-        code::CON_COUNT => "08004",
+        code::CON_COUNT | code::NOT_SUPPORTED_AUTH_MODE => "08004",
         code::HANDSHAKE
         | code::UNKNOWN_COMMAND
         | code::SERVER_SHUTDOWN

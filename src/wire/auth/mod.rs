@@ -9,11 +9,13 @@ mod hash;
 mod packet;
 mod password;
 mod rsa;
+mod server;
 
 pub use client::{ClientError, ClientLogin, ClientStep};
 pub use packet::{AuthSwitch, auth_more};
 pub use password::Password;
 pub use rsa::RsaKey;
+pub use server::{Known, ServerLogin, ServerStep};
 
 /// Length of the nonce of mysql_native_password and caching_sha2_password.
 pub const NONCE_LEN: usize = 20;

@@ -23,6 +23,14 @@ impl Password {
         matches!(self, Password::Clear(clear) if clear.is_empty())
     }
 
+    /// Whether both are of one password. A hash and a clear password are the same when the hash is of it.
+    pub fn same(&self, other: &Password) -> bool {
+        match (self, other) {
+            (Password::Clear(a), Password::Clear(b)) => hash::equal(a, b),
+            _ => hash::equal(&*self.native_hash(), &*other.native_hash()),
+        }
+    }
+
     /// SHA1(password).
     pub(super) fn native_hash(&self) -> Zeroizing<[u8; 20]> {
         match self {

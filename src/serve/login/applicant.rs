@@ -1,0 +1,64 @@
+//! Who wants to log in, and how the session is to begin.
+
+use std::net::SocketAddr;
+
+use super::LoginError;
+use super::greet::offered;
+use crate::backend::Login;
+use crate::flavour::Flavour;
+use crate::wire::{ChangeUser, HandshakeResponse};
+
+pub(super) struct Applicant {
+    pub(super) user: String,
+    pub(super) peer: SocketAddr,
+    /// What both sides agreed on.
+    pub(super) capabilities: u32,
+    /// As a server will be asked for it.
+    pub(super) login: Login,
+}
+
+impl Applicant {
+    pub(super) fn from_response(
+        response: &HandshakeResponse<'_>,
+        flavour: Flavour,
+        peer: SocketAddr,
+    ) -> Self {
+        let capabilities = response.capabilities & offered(flavour, false);
+        let login = Login {
+            client_capabilities: capabilities,
+            collation: u16::from(response.collation),
+            schema: response.schema.map(text),
+            attributes: response.attributes.to_vec(),
+        };
+        Self { user: text(response.user), peer, capabilities, login }
+    }
+
+    /// `capabilities` and `collation` are those of the session.
+    pub(super) fn from_change(
+        message: &ChangeUser<'_>,
+        capabilities: u32,
+        collation: u16,
+        peer: SocketAddr,
+    ) -> Self {
+        let login = Login {
+            client_capabilities: capabilities,
+            collation: message.collation.unwrap_or(collation),
+            schema: message.schema.map(text),
+            attributes: message.attributes.to_vec(),
+        };
+        Self { user: text(message.user), peer, capabilities, login }
+    }
+
+    pub(super) fn schema(&self) -> Option<&str> {
+        self.login.schema.as_deref()
+    }
+
+    pub(super) fn denied(&self, with_password: bool) -> LoginError {
+        LoginError::Denied { user: self.user.clone(), host: self.peer.ip().to_canonical(), with_password }
+    }
+}
+
+/// Names that are not UTF-8 become those of no user and no schema.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

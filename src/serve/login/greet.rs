@@ -1,0 +1,60 @@
+//! The first words: our greeting, TLS if the client asks for it, and its response.
+
+use std::io;
+
+use zeroize::Zeroizing;
+
+use super::exchange::Exchange;
+use super::{FrontLogin, Hello, LoginError};
+use crate::flavour::Flavour;
+use crate::wire::auth::{self, NONCE_LEN, Plugin};
+use crate::wire::{Greeting, Malformed, capability, handshake, status};
+
+/// What both sides may agree on.
+pub(super) fn offered(flavour: Flavour, tls: bool) -> u32 {
+    capability::offered_to_clients(flavour == Flavour::MySql, tls)
+}
+
+pub(super) fn fresh_nonce() -> Result<[u8; NONCE_LEN], LoginError> {
+    let mut random = [0; NONCE_LEN];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| LoginError::Client(io::Error::other("no randomness")))?;
+    Ok(auth::nonce(random))
+}
+
+/// Sends the greeting, turns to TLS if asked to, and reads the handshake response.
+pub(super) async fn greet(
+    exchange: &mut Exchange,
+    hello: &Hello<'_>,
+    nonce: [u8; NONCE_LEN],
+    front: &FrontLogin,
+) -> Result<Zeroizing<Vec<u8>>, LoginError> {
+    // What most clients of the flavour speak, and what most accounts have.
+    let plugin = match hello.flavour {
+        Flavour::MySql => Plugin::CachingSha2Password,
+        Flavour::MariaDb => Plugin::NativePassword,
+    };
+    let greeting = Greeting {
+        version: hello.version.to_owned(),
+        thread_id: hello.thread_id,
+        nonce,
+        capabilities: offered(hello.flavour, front.tls.is_some()),
+        mariadb_capabilities: 0,
+        collation: hello.collation,
+        status: status::AUTOCOMMIT,
+        plugin: plugin.name().to_owned(),
+    };
+    exchange.send(&greeting.payload()).await?;
+    let first = exchange.receive().await?;
+    let asks_for_tls = handshake::client_capabilities(&first)? & capability::SSL != 0;
+    match &front.tls {
+        Some(tls) if asks_for_tls => {
+            if first.len() != handshake::SSL_REQUEST_LEN {
+                return Err(Malformed("length of the request for TLS").into());
+            }
+            exchange.encrypt(tls).await?;
+            exchange.receive().await
+        }
+        Some(tls) if tls.required => Err(LoginError::TlsRequired),
+        _ => Ok(first),
+    }
+}
