@@ -1,6 +1,6 @@
 //! Connections to the database servers: opened, pooled, settled, leased.
 
-mod conn;
+pub mod conn;
 mod lease;
 mod pool;
 mod session;
@@ -8,7 +8,7 @@ mod settings;
 mod slots;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub mod tls;
 
 pub use conn::{Conn, ConnectError, Credential, Login, Target};
 pub use lease::Lease;

@@ -9,7 +9,8 @@ use super::settings::{Baseline, Settings};
 use super::slots::Fit;
 use crate::flavour::{Flavour, Version};
 use crate::wire::{
-    self, Command, ErrPacket, Event, Expect, HEADER_LEN, Header, Malformed, OkPacket, ResponseTracker, SessionChange,
+    self, Command, ErrPacket, Event, Expect, HEADER_LEN, Header, Malformed, OkPacket, ResponseTracker,
+    SessionChange,
 };
 
 /// A connection fit for a pool.
@@ -175,7 +176,9 @@ impl Backend {
             let packet = match progress.event {
                 Event::Packet { kind: wire::Kind::Err, len, .. } => {
                     let at = progress.forward + HEADER_LEN;
-                    return Err(ExchangeError::Refused(ErrPacket::parse(&channel.input()[at..at + len - HEADER_LEN])?));
+                    return Err(ExchangeError::Refused(ErrPacket::parse(
+                        &channel.input()[at..at + len - HEADER_LEN],
+                    )?));
                 }
                 Event::Packet { len, .. } => len,
                 Event::More | Event::End => 0,

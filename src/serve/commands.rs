@@ -38,8 +38,12 @@ impl Session {
             Command::SetOption => self.set_option(incoming).await,
             Command::ResetConnection => self.reset_connection(incoming).await,
             Command::ChangeUser => self.change_user(incoming).await,
-            Command::Refresh => self.serve_statement(&primary("COM_REFRESH"), incoming, Expect::Ok).await.map(drop),
-            Command::Debug => self.serve_statement(&primary("COM_DEBUG"), incoming, Expect::Ok).await.map(drop),
+            Command::Refresh => {
+                self.serve_statement(&primary("COM_REFRESH"), incoming, Expect::Ok).await.map(drop)
+            }
+            Command::Debug => {
+                self.serve_statement(&primary("COM_DEBUG"), incoming, Expect::Ok).await.map(drop)
+            }
             Command::ProcessInfo => {
                 self.serve_statement(&primary("COM_PROCESS_INFO"), incoming, Expect::Results).await.map(drop)
             }
@@ -198,15 +202,23 @@ impl Session {
         self.answer_ok().await
     }
 
+    async fn change_user(&mut self, incoming: Incoming) -> Result<(), End> {
+        let payload = self.payload(incoming).to_vec();
+        self.consume(incoming.len);
+        let collation = self.wanted.key.collation;
+        Err(End::ChangeUser { payload, sequence: 1, capabilities: self.capabilities, collation })
+    }
+
     /// Everything but user and schema is as after login.
     pub(super) fn start_over(&mut self) {
         self.give_back_held();
         self.prepared.clear();
-        self.state = SessionState { autocommit: self.house.starts_with_autocommit(), ..SessionState::default() };
+        let autocommit = self.house.defaults().is_none_or(|defaults| defaults.autocommit);
+        self.state = SessionState { autocommit, ..SessionState::default() };
         self.last = LastResult::default();
         self.insert_id = InsertId::Known(0);
         self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
-        self.dialect = self.fresh_dialect();
+        self.read_settings();
     }
 
     pub(super) async fn answer_error(&mut self, incoming: Incoming, error: &ErrPacket) -> Result<(), End> {

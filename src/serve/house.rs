@@ -17,7 +17,10 @@ pub struct House {
     /// Indexed by `ServerId`.
     pub pools: Vec<Arc<Pool>>,
     pub judge: sql::Judge,
+    /// What the judges know of functions and views.
     pub catalog: Arc<ArcSwap<sql::Catalog>>,
+    /// Where a session's defaults are found.
+    pub dictionary: topology::catalog::CatalogReader,
     pub listen: config::Listen,
     pub routing: config::Routing,
     pub limits: config::Limits,
@@ -52,6 +55,11 @@ impl House {
 
     pub fn next_turn(&self) -> u64 {
         self.turns.fetch_add(1, Relaxed)
+    }
+
+    /// What a session starts with; `None` while no server could be asked.
+    pub fn defaults(&self) -> Option<Arc<topology::catalog::Defaults>> {
+        self.dictionary.load().defaults.clone()
     }
 
     /// Connections in use by server, for `least_connections`.

@@ -233,7 +233,11 @@ impl Session {
         let needs = judged.statement.needs;
         let asks = needs.row_count || needs.found_rows || needs.connection_id;
         let kind = &judged.statement.kind;
-        if !asks || !incoming.whole || incoming.command != Command::Query || matches!(kind, Kind::Define | Kind::Prepare) {
+        if !asks
+            || !incoming.whole
+            || incoming.command != Command::Query
+            || matches!(kind, Kind::Define | Kind::Prepare)
+        {
             return None;
         }
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());

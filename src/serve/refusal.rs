@@ -25,10 +25,7 @@ impl Refusal {
             ),
             Refusal::NoReplica => ErrPacket::new(
                 code::UNKNOWN,
-                format!(
-                    "no replica takes reads now ({}) and primary_reads is never",
-                    standings(snapshot)
-                ),
+                format!("no replica takes reads now ({}) and primary_reads is never", standings(snapshot)),
             ),
             Refusal::NoSuchServer => ErrPacket::new(
                 code::UNKNOWN,

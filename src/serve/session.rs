@@ -8,11 +8,12 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::house::House;
+use super::login::LoggedIn;
 use super::prepared::Prepared;
 use super::registry::{Activity, Order, Orders, SessionInfo};
 use super::relay::Reply;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
-use crate::backend::{Lease, Wanted};
+use crate::backend::{Key, Lease, Opening, Settings, Wanted};
 use crate::flavour::Version;
 use crate::net::Channel;
 use crate::route::{Seen, SessionState};
@@ -55,6 +56,13 @@ pub(super) enum End {
     IdleTooLong,
     /// The client has been told that its state is lost with a server.
     StateLost,
+    /// COM_CHANGE_USER: the session ends, the connection goes on with another.
+    ChangeUser {
+        payload: Vec<u8>,
+        sequence: u8,
+        capabilities: u32,
+        collation: u16,
+    },
 }
 
 /// A command at the front of the client's input.
@@ -71,8 +79,52 @@ pub(super) struct Incoming {
 const PREFIX_LEN: usize = 64 * 1024;
 
 impl Session {
-    /// Serves the client until one of the two leaves.
-    pub(super) async fn run(mut self) {
+    pub(super) fn new(id: u32, logged_in: LoggedIn, house: Arc<House>) -> Self {
+        let LoggedIn {
+            channel, peer, credential, schema, capabilities, collation, attributes, backend, ..
+        } = logged_in;
+        let user: Arc<str> = credential.user.as_str().into();
+        let schema: Option<Arc<str>> = schema.map(Arc::from);
+        let wanted = Wanted {
+            key: Key {
+                user: Arc::clone(&user),
+                profile: Wanted::profile(capabilities),
+                collation,
+                has_schema: schema.is_some(),
+            },
+            settings: Settings::with_schema(schema.clone()),
+            opening: Opening { credential, attributes: attributes.into(), schema },
+        };
+        if let Some((server, conn)) = backend {
+            let (pool, wanted) = (Arc::clone(house.pool(server)), wanted.clone());
+            tokio::spawn(async move { pool.adopt(conn, &wanted).await });
+        }
+        let defaults = house.defaults();
+        let version = house.topology.load().version().unwrap_or(Version::parse(""));
+        let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
+        let serializable = is_serializable(&wanted.settings, defaults.as_deref());
+        Self {
+            info: house.registry.add(id, peer, &user),
+            client: channel,
+            capabilities,
+            state: SessionState { autocommit, serializable, ..SessionState::default() },
+            version,
+            dialect: dialect_of(&wanted.settings, defaults.as_deref(), version, collation),
+            wanted,
+            held: None,
+            follow: Follow::No,
+            last: LastResult::default(),
+            insert_id: InsertId::Known(0),
+            prepared: Prepared::default(),
+            stats: StatsMemo::default(),
+            client_hash: hash_address(peer.ip()),
+            draining: false,
+            house,
+        }
+    }
+
+    /// Serves the client until one of the two leaves, or another user is to be served.
+    pub(super) async fn run(mut self) -> (End, Channel) {
         let end = loop {
             let served = match self.next_command().await {
                 Ok(incoming) => self.serve(incoming).await,
@@ -83,9 +135,12 @@ impl Session {
             }
             self.rest();
         };
-        self.say_goodbye(&end).await;
+        if !matches!(end, End::ChangeUser { .. }) {
+            self.say_goodbye(&end).await;
+        }
         self.give_back_held();
         tracing::debug!(session = self.info.id, ?end, "session ended");
+        (end, self.client)
     }
 
     /// The statement is over: what people see of the session, until the next command.
@@ -146,7 +201,9 @@ impl Session {
         let input = self.client.input();
         let Some(header) = Header::read(input) else { return Ok(None) };
         if header.sequence != 0 {
-            return self.end_with(ErrPacket::new(code::PACKETS_OUT_OF_ORDER, "Got packets out of order")).await;
+            return self
+                .end_with(ErrPacket::new(code::PACKETS_OUT_OF_ORDER, "Got packets out of order"))
+                .await;
         }
         if header.len > self.house.limits.max_allowed_packet {
             let message = "Got a packet bigger than 'max_allowed_packet' bytes";
@@ -183,7 +240,7 @@ impl Session {
                 "The client was disconnected by the server because of inactivity.",
             ),
             End::Killed => ErrPacket::new(code::QUERY_INTERRUPTED, "Connection was killed"),
-            End::Quit | End::ClientGone(_) | End::Protocol | End::StateLost => {
+            End::Quit | End::ClientGone(_) | End::Protocol | End::StateLost | End::ChangeUser { .. } => {
                 return self.client.shutdown().await;
             }
         };
@@ -251,10 +308,17 @@ impl Session {
         self.wanted.settings = lease.settings.clone();
         self.wanted.key.has_schema = self.wanted.settings.schema.is_some();
         self.wanted.opening.schema.clone_from(&self.wanted.settings.schema);
-        self.state.serializable = is_serializable(&self.wanted.settings);
-        self.dialect = dialect_of(&self.wanted.settings, self.version, self.wanted.key.collation);
+        self.read_settings();
         let schema = self.wanted.settings.schema.clone();
         self.info.update(|seen| seen.schema = schema);
+    }
+
+    /// Works out what the settings mean for reading statements and for routing.
+    pub(super) fn read_settings(&mut self) {
+        let defaults = self.house.defaults();
+        let settings = &self.wanted.settings;
+        self.state.serializable = is_serializable(settings, defaults.as_deref());
+        self.dialect = dialect_of(settings, defaults.as_deref(), self.version, self.wanted.key.collation);
     }
 
     /// What the end of a reply says of the session, for routing.
@@ -286,6 +350,18 @@ impl Session {
         let range = wire::statement_range(self.payload(incoming), self.capabilities)?;
         Ok(HEADER_LEN + range.start..HEADER_LEN + range.end)
     }
+}
+
+/// The same for every connection from one address; stays the same over restarts.
+fn hash_address(address: std::net::IpAddr) -> u64 {
+    let bytes = match address {
+        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        std::net::IpAddr::V6(v6) => v6.octets(),
+    };
+    // FNV-1a: the routing mixes it further.
+    bytes
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 enum Woken {

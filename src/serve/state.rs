@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::digests::{DigestStats, Digests};
-use crate::backend::Settings;
+use crate::backend::{Settings, charset_of_collation};
 use crate::flavour::Version;
 use crate::sql::{Charset, Dialect, Statement};
+use crate::topology::catalog::Defaults;
 use crate::wire::Outcome;
 
 /// Why a connection is held although nothing pins the session.
@@ -72,21 +73,29 @@ impl StatsMemo {
     }
 }
 
-pub(super) fn is_serializable(settings: &Settings) -> bool {
-    ["transaction_isolation", "tx_isolation"]
-        .iter()
-        .any(|name| settings.variable(name).is_some_and(|level| level.eq_ignore_ascii_case("SERIALIZABLE")))
+/// Whether every transaction of the session locks what it reads.
+pub(super) fn is_serializable(settings: &Settings, defaults: Option<&Defaults>) -> bool {
+    let level = settings
+        .variable("transaction_isolation")
+        .or_else(|| settings.variable("tx_isolation"))
+        .or_else(|| defaults.map(|defaults| defaults.transaction_isolation.as_str()));
+    level.is_some_and(|level| level.eq_ignore_ascii_case("SERIALIZABLE"))
 }
 
 /// How the server reads this session's statements.
-pub(super) fn dialect_of(settings: &Settings, version: Version, collation: u16) -> Dialect {
-    let mode = settings.variable("sql_mode").unwrap_or_default();
-    let has = |name: &str| mode.split(',').any(|part| part.eq_ignore_ascii_case(name));
+pub(super) fn dialect_of(
+    settings: &Settings,
+    defaults: Option<&Defaults>,
+    version: Version,
+    collation: u16,
+) -> Dialect {
+    let mode = settings.variable("sql_mode").or_else(|| defaults.map(|defaults| defaults.sql_mode.as_str()));
+    // ORACLE, DB2 and the other combinations are reported with their parts.
+    let has = |name: &str| mode.unwrap_or_default().split(',').any(|part| part.eq_ignore_ascii_case(name));
     let charset = match settings.variable("character_set_client") {
         Some(name) => charset_named(name),
-        None => charset_named(crate::backend::charset_of_collation(collation)),
+        None => charset_named(&charset_of_collation(collation)),
     };
-    // ORACLE, DB2 and the other combinations are reported with their parts.
     Dialect {
         version,
         ansi_quotes: has("ANSI_QUOTES"),
@@ -95,8 +104,8 @@ pub(super) fn dialect_of(settings: &Settings, version: Version, collation: u16) 
     }
 }
 
-fn charset_named(name: impl AsRef<str>) -> Charset {
-    match name.as_ref() {
+fn charset_named(name: &str) -> Charset {
+    match name {
         "gbk" | "gb2312" => Charset::Gbk,
         "gb18030" => Charset::Gb18030,
         "big5" => Charset::Big5,
