@@ -12,6 +12,8 @@ mod ok;
 mod query;
 pub mod read;
 mod response;
+#[cfg(test)]
+mod response_tests;
 pub mod status;
 pub mod write;
 
