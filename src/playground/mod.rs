@@ -9,12 +9,14 @@ mod programs;
 mod replication;
 mod server;
 mod template;
+mod tour;
 
 pub use accounts::{APP, Account, CONTROL, ROOT};
 pub use cluster::{Cluster, Options};
 pub use error::Error;
 pub use programs::Programs;
 pub use server::Server;
+pub use tour::{TourOptions, config, run};
 
 /// Takes one line of progress at a time; starting a cluster takes seconds, and people watch.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
