@@ -70,7 +70,7 @@ impl Judge {
         };
         Self {
             configured: cluster.servers.iter().map(configured).collect(),
-            watched: cluster.servers.iter().map(|_| Watched::new()).collect(),
+            watched: cluster.servers.iter().map(|_| Watched::default()).collect(),
             thresholds: Thresholds {
                 failures: cluster.control.failures,
                 successes: cluster.control.successes,
@@ -92,7 +92,7 @@ impl Judge {
     pub fn observe(&mut self, server: ServerId, observation: Observation, now: Instant) {
         let place = usize::from(server.0);
         let Some(watched) = self.watched.get_mut(place) else { return };
-        let health = std::mem::replace(&mut watched.health, Health::Unknown);
+        let health = std::mem::take(&mut watched.health);
         watched.health = health.after(observation.as_ref().err(), self.thresholds);
         match observation {
             Ok(facts) => {

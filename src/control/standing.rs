@@ -8,7 +8,7 @@ use super::observation::{Channel, Facts, Failure, FailureKind, Receiver};
 use crate::topology::{Exclusion, Standing};
 
 /// What the judge keeps about a server between probes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Watched {
     pub health: Health,
     /// From the last good probe, however old.
@@ -36,10 +36,6 @@ pub enum Part {
 }
 
 impl Watched {
-    pub fn new() -> Self {
-        Self { health: Health::Unknown, facts: None, blind: None, measured: None }
-    }
-
     /// The verdict, the gravest reason first. `channel` is where the server replicates from.
     pub fn standing(
         &self,

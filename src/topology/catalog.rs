@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::flavour::Version;
 
 /// One reading of the dictionary. Parts that did not change are shared with the reading before.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     /// `None` until it could be read once: then nothing is known of any function or view.
     pub rows: Option<Arc<CatalogRows>>,

@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 #[test]
 fn scenarios() {
-    cases::run("control", |script| World::play(script));
+    cases::run("control", World::play);
 }
 
 /// A cluster as the probes would find it.
