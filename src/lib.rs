@@ -33,3 +33,5 @@ pub mod app;
 pub mod cli;
 
 pub mod telemetry;
+
+pub mod shutdown;

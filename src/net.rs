@@ -13,7 +13,7 @@ use tokio_rustls::TlsStream;
 use crate::wire;
 
 /// How much is read at once. Larger for a result that keeps coming, see `Channel::fill`.
-const READ_LEN: usize = 16 * 1024;
+const READ_LEN: usize = 8 * 1024;
 const READ_LEN_MAX: usize = 64 * 1024;
 
 /// A connection, to a client or a server.
@@ -128,16 +128,20 @@ impl Channel {
         }
     }
 
-    /// Waits until there is something to read without holding a buffer meanwhile.
-    pub async fn wait_idle(&mut self) -> io::Result<()> {
-        if !self.input.is_empty() {
-            return Ok(());
+    /// Drops a buffer that has grown for a large result.
+    pub fn trim_buffer(&mut self) {
+        if self.input.capacity() > 2 * READ_LEN {
+            self.release_buffer();
         }
-        self.release_buffer();
+    }
+
+    /// Whether there is something to read, or the peer has closed; needs no buffer to tell.
+    pub fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.stream {
-            Stream::Tcp(tcp) => tcp.readable().await,
+            _ if !self.input.is_empty() => Poll::Ready(Ok(())),
+            Stream::Tcp(tcp) => tcp.poll_read_ready(cx),
             // rustls may hold decrypted bytes that the socket says nothing of.
-            Stream::Tls(_) => Ok(()),
+            Stream::Tls(_) => Poll::Ready(Ok(())),
         }
     }
 

@@ -1,9 +1,23 @@
 //! What the operator wrote, complete, typed and already valid.
 
+mod check;
+mod complaint;
+mod document;
+mod file;
+mod quantity;
+mod refer;
+mod servers;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use complaint::{Complaint, Complaints};
+pub use document::print;
+pub use refer::Surroundings;
 
 /// The whole configuration of one proxy.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,6 +234,39 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+impl Config {
+    /// Reads a configuration file, and what it refers to, from this machine.
+    ///
+    /// # Errors
+    /// Every mistake of the file at once.
+    pub fn load(path: &Path) -> Result<Self, Complaints> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Complaints(vec![Complaint {
+                file: name.clone(),
+                line: None,
+                key: String::new(),
+                problem: format!("cannot be read: {error}"),
+                mend: "name a configuration file; `pointsman print-config` prints one".to_owned(),
+            }])
+        })?;
+        let surroundings = Surroundings {
+            folder: path.parent().unwrap_or(Path::new("")),
+            variable: &|name| std::env::var(name).ok(),
+            read: &|path| std::fs::read(path),
+        };
+        Self::parse(&name, &text, &surroundings)
+    }
+
+    /// Reads a configuration from its text; `name` is what complaints call it.
+    ///
+    /// # Errors
+    /// Every mistake of the text at once.
+    pub fn parse(name: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<Self, Complaints> {
+        check::check(name, text, surroundings)
     }
 }
 

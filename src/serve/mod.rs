@@ -1,5 +1,22 @@
 //! Line one, performed: from a client's connection to the answer of its last statement.
 
 pub mod accounts;
+mod commands;
+mod digests;
+mod house;
+mod kill;
+mod listener;
 pub mod login;
+mod prepared;
+mod query;
+mod refusal;
+mod registry;
+mod relay;
+mod session;
+mod state;
 pub mod tls;
+
+pub use digests::{DigestStats, Digests};
+pub use house::{Counters, House};
+pub use listener::{Bound, bind};
+pub use registry::{Activity, Registry, SessionInfo};

@@ -3,3 +3,5 @@
 mod statement;
 
 pub use statement::*;
+mod tmp;
+pub use tmp::*;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::flavour::Version;
 
+pub mod catalog;
+pub mod events;
 mod watch;
 
 pub use watch::{Publisher, Reader, channel};
@@ -38,6 +40,25 @@ impl Snapshot {
         let primary = self.primary.and_then(|id| self.server(id).version);
         primary.or_else(|| self.servers.iter().find_map(|server| server.version))
     }
+
+    /// Why writes have nowhere to go; `None` while there is a primary.
+    pub fn no_primary_because(&self) -> Option<NoPrimary> {
+        if self.primary.is_some() {
+            return None;
+        }
+        let named = |server: &Server| (Arc::clone(&server.name), server.standing.clone());
+        if let Some(server) = self.servers.iter().find(|server| server.role == Role::Primary) {
+            let (name, standing) = named(server);
+            return Some(NoPrimary::Excluded { name, standing });
+        }
+        let second = Standing::Excluded(Exclusion::SecondPrimary);
+        let rivals: Vec<_> =
+            self.servers.iter().filter(|server| server.standing == second).map(named).collect();
+        if rivals.len() > 1 {
+            return Some(NoPrimary::Several(rivals.into_iter().map(|(name, _)| name).collect()));
+        }
+        Some(NoPrimary::NoneFound)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +78,17 @@ pub struct Server {
     pub version_text: Arc<str>,
     /// `gtid_executed` or `gtid_current_pos` at the last probe.
     pub gtid: Arc<str>,
+}
+
+/// Why a snapshot has no primary.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoPrimary {
+    /// It is known, but takes no writes.
+    Excluded { name: Arc<str>, standing: Standing },
+    /// Several look like one, and none more than the others.
+    Several(Vec<Arc<str>>),
+    /// None was seen that others replicate from and that takes writes.
+    NoneFound,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +126,12 @@ pub enum Exclusion {
     Draining,
     /// Replicates from a server outside the configuration, or from nobody.
     NotInTopology,
-    /// More than one server looks like a primary.
+    /// More than one server looks like a primary, and this is not the one that is.
     SecondPrimary,
+    /// It is the source of the others, but its `read_only` is on.
+    ReadOnly,
+    /// Its `offline_mode` is on: it would turn applications away.
+    Offline,
 }
 
 impl fmt::Display for Role {
@@ -105,6 +141,18 @@ impl fmt::Display for Role {
             Role::Replica => "replica",
             Role::Unknown => "unknown",
         })
+    }
+}
+
+impl fmt::Display for NoPrimary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoPrimary::Excluded { name, standing } => write!(f, "{name}: {standing}"),
+            NoPrimary::Several(names) => {
+                write!(f, "more than one server looks like a primary: {}", names.join(", "))
+            }
+            NoPrimary::NoneFound => f.write_str("no primary is known"),
+        }
     }
 }
 
@@ -129,8 +177,10 @@ impl fmt::Display for Exclusion {
             }
             Exclusion::LagUnknown => f.write_str("lag unknown"),
             Exclusion::Draining => f.write_str("draining"),
-            Exclusion::NotInTopology => f.write_str("not in this replication topology"),
+            Exclusion::NotInTopology => f.write_str("does not replicate from the primary"),
             Exclusion::SecondPrimary => f.write_str("more than one server looks like a primary"),
+            Exclusion::ReadOnly => f.write_str("read_only is on, so it takes no writes"),
+            Exclusion::Offline => f.write_str("offline_mode is on"),
         }
     }
 }

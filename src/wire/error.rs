@@ -21,6 +21,7 @@ pub mod code {
     pub const HOST_IS_BLOCKED: u16 = 1129;
     pub const HOST_NOT_PRIVILEGED: u16 = 1130;
     pub const PACKET_TOO_LARGE: u16 = 1153;
+    pub const PACKETS_OUT_OF_ORDER: u16 = 1156;
     pub const NET_READ_ERROR: u16 = 1158;
     pub const NET_READ_INTERRUPTED: u16 = 1159;
     pub const NOT_SUPPORTED_AUTH_MODE: u16 = 1251;
@@ -105,6 +106,7 @@ fn sqlstate(code: u16) -> &'static str {
         | code::UNKNOWN_COMMAND
         | code::SERVER_SHUTDOWN
         | code::PACKET_TOO_LARGE
+        | code::PACKETS_OUT_OF_ORDER
         | code::NET_READ_ERROR
         | code::NET_READ_INTERRUPTED => "08S01",
         code::DB_ACCESS_DENIED | code::BAD_DB | code::PARSE_ERROR | code::TOO_MANY_USER_CONNECTIONS => {

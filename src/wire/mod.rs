@@ -9,6 +9,7 @@ mod frame;
 mod greeting;
 pub mod handshake;
 mod ok;
+mod query;
 pub mod read;
 mod response;
 pub mod status;
@@ -21,6 +22,7 @@ pub use frame::{HEADER_LEN, Header, MAX_PAYLOAD, push_packet, whole_message};
 pub use greeting::Greeting;
 pub use handshake::HandshakeResponse;
 pub use ok::{OkPacket, SessionChange, eof_packet};
+pub use query::statement_range;
 pub use response::{Event, Expect, Kind, Outcome, Progress, ResponseTracker};
 
 /// The peer sent what the protocol does not allow. Nothing further can be understood.

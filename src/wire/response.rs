@@ -75,6 +75,8 @@ pub struct ResponseTracker {
     /// The packet before was full, so the next continues it.
     continued: bool,
     rows: u64,
+    /// Of the last packet begun.
+    sequence: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,7 @@ impl ResponseTracker {
             skip: 0,
             continued: false,
             rows: 0,
+            sequence: 0,
         }
     }
 
@@ -110,6 +113,16 @@ impl ResponseTracker {
 
     pub fn is_done(&self) -> bool {
         self.state == State::Done && self.skip == 0 && !self.continued
+    }
+
+    /// Whether all that was passed on are whole packets, so that another may follow.
+    pub fn at_packet_boundary(&self) -> bool {
+        self.skip == 0
+    }
+
+    /// The sequence number of the last packet passed on.
+    pub fn last_sequence(&self) -> u8 {
+        self.sequence
     }
 
     /// Looks at what has come and has not been passed on yet.
@@ -130,6 +143,7 @@ impl ResponseTracker {
                 return Ok(Progress { forward: at, event: Event::More });
             };
             if self.continued {
+                self.sequence = header.sequence;
                 self.pass(header.len);
                 at += HEADER_LEN;
                 continue;
@@ -141,6 +155,7 @@ impl ResponseTracker {
                 return Ok(Progress { forward: at, event: Event::More });
             };
             if self.passes_unseen(*first, header.len) {
+                self.sequence = header.sequence;
                 self.pass(header.len);
                 at += HEADER_LEN;
                 continue;
@@ -149,6 +164,7 @@ impl ResponseTracker {
             let Some(payload) = rest.get(HEADER_LEN..whole) else {
                 return Ok(Progress { forward: at, event: Event::More });
             };
+            self.sequence = header.sequence;
             match self.see(payload)? {
                 None => at += whole,
                 Some(kind) => {

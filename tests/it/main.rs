@@ -1,1 +1,6 @@
 //! The one integration binary.
+
+mod cases;
+mod cli;
+mod config;
+mod control;

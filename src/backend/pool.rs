@@ -1,0 +1,407 @@
+//! The pool of one server: drives `slots`, connects, resets, hands out leases.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::conn::{Conn, ConnectError, Credential, Login, Target};
+use super::lease::Lease;
+use super::session::{Backend, ExchangeError, SessionSetup};
+use super::settings::Settings;
+use super::slots::{Checkout, Grant, Released, Slots};
+use crate::config;
+use crate::topology::ServerId;
+use crate::wire::capability;
+
+/// The pool of one server.
+pub struct Pool {
+    pub server: ServerId,
+    target: Target,
+    limits: config::Pool,
+    setup: SessionSetup,
+    slots: Mutex<Slots<Key, Box<Backend>, Waiter>>,
+    /// A second handle on every open socket, to shut it down from outside.
+    sockets: Mutex<HashMap<u64, socket2::Socket>>,
+    /// What is needed to connect ahead for a key that is in use.
+    recent: Mutex<HashMap<Key, Opening>>,
+    next_id: AtomicU64,
+    in_use: AtomicU32,
+    pub counters: Counters,
+}
+
+/// Connections that may stand in for one another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub user: Arc<str>,
+    /// The capability flags that change what a server answers.
+    pub profile: u32,
+    /// The collation named at login.
+    pub collation: u16,
+    /// A schema once chosen cannot be unchosen.
+    pub has_schema: bool,
+}
+
+/// What a session needs of a connection.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub key: Key,
+    pub settings: Settings,
+    pub opening: Opening,
+}
+
+/// How to open a connection that does not exist yet.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub credential: Arc<Credential>,
+    pub attributes: Arc<[u8]>,
+    pub schema: Option<Arc<str>>,
+}
+
+/// Everything that happened in a pool since start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub connected: AtomicU64,
+    pub failed: AtomicU64,
+    pub reused: AtomicU64,
+    pub waited: AtomicU64,
+    pub wait_micros: AtomicU64,
+    pub timed_out: AtomicU64,
+    pub replaced: AtomicU64,
+    pub reset: AtomicU64,
+    pub settled: AtomicU64,
+    pub closed: AtomicU64,
+    pub severed: AtomicU64,
+}
+
+/// The books of a pool at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    pub open: usize,
+    pub idle: usize,
+    pub in_use: usize,
+    pub waiting: usize,
+    pub cap: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckoutError {
+    #[error("no connection to the server became free within {0:?}")]
+    Exhausted(Duration),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the server refused to set up the session: {0}")]
+    Setup(ExchangeError),
+}
+
+type Waiter = oneshot::Sender<Grant<Box<Backend>>>;
+
+impl Pool {
+    pub fn new(server: ServerId, target: Target, limits: config::Pool, setup: SessionSetup) -> Arc<Self> {
+        Arc::new(Self {
+            server,
+            target,
+            slots: Mutex::new(Slots::new(limits.max_per_server)),
+            limits,
+            setup,
+            sockets: Mutex::default(),
+            recent: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            in_use: AtomicU32::new(0),
+            counters: Counters::default(),
+        })
+    }
+
+    pub fn in_use(&self) -> u32 {
+        self.in_use.load(Relaxed)
+    }
+
+    pub fn gauge(&self) -> Gauge {
+        let slots = self.slots();
+        let (open, idle) = (slots.open(), slots.idle());
+        let waiting = slots.waiting();
+        Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A connection for one session: an idle one that fits, a new one, or the next that is given back.
+    /// Its settings may differ from those wanted; see `Lease::settle`.
+    pub async fn checkout(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
+        loop {
+            let fit = |backend: &Box<Backend>| backend.fit(&wanted.settings);
+            let checkout = self.slots().checkout(&wanted.key, fit);
+            match checkout {
+                Checkout::Reuse(backend) => match self.lease_idle(backend) {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                },
+                Checkout::Connect => return self.connect(wanted).await,
+                Checkout::Replace(old) => {
+                    self.counters.replaced.fetch_add(1, Relaxed);
+                    self.forget_socket(&old);
+                    drop(old);
+                    return self.connect(wanted).await;
+                }
+                Checkout::Full => match self.wait(wanted).await? {
+                    Grant::Connection(backend) => match self.lease_idle(backend) {
+                        Some(lease) => return Ok(lease),
+                        None => continue,
+                    },
+                    Grant::Slot => return self.connect(wanted).await,
+                },
+            }
+        }
+    }
+
+    /// Takes a connection opened elsewhere (to verify a password) into the pool, if there is room.
+    pub async fn adopt(self: &Arc<Self>, conn: Conn, wanted: &Wanted) {
+        if !self.slots().adopt() {
+            return;
+        }
+        let slot = Slot(Some(self));
+        if let Ok(backend) = Backend::set_up(conn, self.new_id(), wanted, &self.setup).await {
+            let backend = slot.fill(self, backend);
+            self.counters.connected.fetch_add(1, Relaxed);
+            self.give_back(backend);
+        }
+    }
+
+    async fn wait(&self, wanted: &Wanted) -> Result<Grant<Box<Backend>>, CheckoutError> {
+        let (waiter, turn) = oneshot::channel();
+        self.slots().wait(wanted.key.clone(), waiter);
+        self.counters.waited.fetch_add(1, Relaxed);
+        let started = Instant::now();
+        let granted = timeout(self.limits.wait_timeout, turn).await;
+        self.counters.wait_micros.fetch_add(started.elapsed().as_micros() as u64, Relaxed);
+        match granted {
+            Ok(Ok(grant)) => Ok(grant),
+            _ => {
+                self.counters.timed_out.fetch_add(1, Relaxed);
+                Err(CheckoutError::Exhausted(self.limits.wait_timeout))
+            }
+        }
+    }
+
+    /// A closed or chatty connection is dropped: it gets no second chance.
+    fn lease_idle(self: &Arc<Self>, mut backend: Box<Backend>) -> Option<Lease> {
+        if !backend.conn.channel.is_quiet() {
+            self.close(backend);
+            return None;
+        }
+        self.counters.reused.fetch_add(1, Relaxed);
+        self.in_use.fetch_add(1, Relaxed);
+        Some(Lease::new(backend, Arc::clone(self)))
+    }
+
+    /// Opens a connection in a slot already taken.
+    async fn connect(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
+        // Cancelled or failed, the slot goes to the next in line.
+        let slot = Slot(Some(self));
+        let login = Login {
+            client_capabilities: wanted.key.profile,
+            collation: wanted.key.collation,
+            schema: wanted.opening.schema.as_deref().map(str::to_owned),
+            attributes: wanted.opening.attributes.to_vec(),
+        };
+        let opened = async {
+            let conn = Conn::connect(&self.target, &wanted.opening.credential, &login).await?;
+            Backend::set_up(conn, self.new_id(), wanted, &self.setup).await.map_err(CheckoutError::Setup)
+        };
+        match opened.await {
+            Ok(backend) => {
+                let backend = slot.fill(self, backend);
+                self.counters.connected.fetch_add(1, Relaxed);
+                self.in_use.fetch_add(1, Relaxed);
+                self.lock(&self.recent).insert(wanted.key.clone(), wanted.opening.clone());
+                Ok(Lease::new(backend, Arc::clone(self)))
+            }
+            Err(error) => {
+                self.counters.failed.fetch_add(1, Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Called by a lease that ends clean.
+    pub(super) fn release(&self, backend: Box<Backend>) {
+        self.in_use.fetch_sub(1, Relaxed);
+        self.give_back(backend);
+    }
+
+    /// Called by a lease that ends dirty: the connection is made as after login before anybody gets it.
+    pub(super) fn release_after_reset(self: Arc<Self>, mut backend: Box<Backend>) {
+        self.in_use.fetch_sub(1, Relaxed);
+        // Outside a runtime (at exit) there is nobody to reset it for.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close(backend) };
+        runtime.spawn(async move {
+            match timeout(self.limits.connect_timeout, backend.reset(&self.setup)).await {
+                Ok(Ok(())) => {
+                    self.counters.reset.fetch_add(1, Relaxed);
+                    self.give_back(backend);
+                }
+                _ => self.close(backend),
+            }
+        });
+    }
+
+    /// Called by a lease whose connection must not be used again.
+    pub(super) fn close_leased(&self, backend: Box<Backend>) {
+        self.in_use.fetch_sub(1, Relaxed);
+        self.close(backend);
+    }
+
+    fn give_back(&self, mut backend: Box<Backend>) {
+        if backend.conn.opened.elapsed() >= self.limits.max_age {
+            return self.close(backend);
+        }
+        backend.conn.channel.trim_buffer();
+        let (key, opened) = (backend.key(), backend.conn.opened);
+        loop {
+            let released = self.slots().release(key.clone(), backend, opened, Instant::now());
+            match released {
+                Released::Kept => return,
+                Released::Hand { waiter, grant, close } => {
+                    if let Some(old) = close {
+                        self.forget_socket(&old);
+                        drop(old);
+                    }
+                    match waiter.send(grant) {
+                        Ok(()) => return,
+                        // That waiter has gone; the next, please.
+                        Err(Grant::Connection(returned)) => backend = returned,
+                        Err(Grant::Slot) => return self.slot_closed(),
+                    }
+                }
+            }
+        }
+    }
+
+    fn close(&self, backend: Box<Backend>) {
+        self.counters.closed.fetch_add(1, Relaxed);
+        self.forget_socket(&backend);
+        drop(backend);
+        self.slot_closed();
+    }
+
+    fn slot_closed(&self) {
+        loop {
+            let Some(waiter) = self.slots().closed() else { return };
+            if waiter.send(Grant::Slot).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Shuts down every connection to a server that is held to be unreachable, so that whoever waits for
+    /// its answer stops waiting.
+    pub fn sever(&self) {
+        let sockets = self.lock(&self.sockets);
+        for socket in sockets.values() {
+            // A socket already closed by its peer is as good as shut down.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        self.counters.severed.fetch_add(sockets.len() as u64, Relaxed);
+        drop(sockets);
+        self.close_idle();
+    }
+
+    /// Closes what is idle; leases in use end by themselves.
+    pub fn close_idle(&self) {
+        let drained = self.slots().drain();
+        for backend in &drained {
+            self.forget_socket(backend);
+        }
+        self.counters.closed.fetch_add(drained.len() as u64, Relaxed);
+    }
+
+    /// Closes what has been idle or open for too long. To be called every second or so.
+    pub fn prune(&self) {
+        let limits = &self.limits;
+        let pruned = self.slots().prune(limits.idle_timeout, limits.max_age, limits.min_idle, Instant::now());
+        for backend in &pruned {
+            self.forget_socket(backend);
+        }
+        self.counters.closed.fetch_add(pruned.len() as u64, Relaxed);
+    }
+
+    /// Opens connections ahead, up to `min_idle` for each kind that was in use.
+    pub async fn warm(self: &Arc<Self>) {
+        if self.limits.min_idle == 0 {
+            return;
+        }
+        let recent: Vec<(Key, Opening)> =
+            self.lock(&self.recent).iter().map(|(key, opening)| (key.clone(), opening.clone())).collect();
+        for (key, opening) in recent {
+            let idle = self.slots().idle_by_key().find(|(have, _)| **have == key).map_or(0, |(_, len)| len);
+            let settings = Settings::with_schema(opening.schema.clone());
+            let wanted = Wanted { key: key.clone(), settings, opening };
+            for _ in idle..self.limits.min_idle {
+                if !self.slots().adopt() {
+                    return;
+                }
+                match self.connect(&wanted).await {
+                    Ok(lease) => lease.release_clean(),
+                    Err(_) => {
+                        // Not worth another try before a session asks for it.
+                        self.lock(&self.recent).remove(&key);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Relaxed)
+    }
+
+    fn forget_socket(&self, backend: &Backend) {
+        self.lock(&self.sockets).remove(&backend.id);
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots<Key, Box<Backend>, Waiter>> {
+        self.lock(&self.slots)
+    }
+
+    /// No code under these locks panics half-way, so a poisoned lock still guards whole values.
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A slot taken for a connection that does not exist yet.
+struct Slot<'a>(Option<&'a Arc<Pool>>);
+
+impl Slot<'_> {
+    /// The connection exists: it holds the slot from here on.
+    fn fill(mut self, pool: &Pool, backend: Backend) -> Box<Backend> {
+        self.0 = None;
+        let socket = socket2::SockRef::from(backend.conn.channel.stream().socket());
+        // Without a second handle the connection works, but cannot be cut from outside.
+        if let Ok(second) = socket.try_clone() {
+            pool.lock(&pool.sockets).insert(backend.id, second);
+        }
+        Box::new(backend)
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0 {
+            pool.slot_closed();
+        }
+    }
+}
+
+impl Wanted {
+    /// The flags of `client` that belong in a key.
+    pub fn profile(client: u32) -> u32 {
+        client & capability::PROFILE
+    }
+}

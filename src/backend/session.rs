@@ -1,0 +1,271 @@
+//! A logged-in connection with what is known of its session on the server.
+
+use std::io;
+use std::sync::Arc;
+
+use super::conn::Conn;
+use super::pool::{Key, Wanted};
+use super::settings::{Baseline, Settings};
+use super::slots::Fit;
+use crate::flavour::{Flavour, Version};
+use crate::wire::{
+    self, Command, ErrPacket, Event, Expect, HEADER_LEN, Header, Malformed, OkPacket, ResponseTracker,
+    SessionChange,
+};
+
+/// A connection fit for a pool.
+pub struct Backend {
+    pub conn: Conn,
+    /// Names the connection within its pool.
+    pub id: u64,
+    /// What was changed on it since login.
+    pub settings: Settings,
+    version: Version,
+    user: Arc<str>,
+    profile: u32,
+    collation: u16,
+}
+
+/// What every connection is told after login and after a reset.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSetup {
+    /// The variables whose values a server of this version is to report when they change.
+    pub tracked: fn(Version) -> &'static [&'static str],
+}
+
+/// A short exchange of our own with a server came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    #[error("connection lost: {0}")]
+    Lost(#[from] io::Error),
+    #[error(transparent)]
+    Refused(ErrPacket),
+    #[error(transparent)]
+    Malformed(#[from] wire::Malformed),
+}
+
+/// Our own exchanges are answered in one small packet.
+const ANSWER_LEN_MAX: usize = 1 << 20;
+
+impl Backend {
+    /// Switches on the trackers by which a session's state is known.
+    pub(super) async fn set_up(
+        mut conn: Conn,
+        id: u64,
+        wanted: &Wanted,
+        setup: &SessionSetup,
+    ) -> Result<Self, ExchangeError> {
+        let version = Version::parse(&conn.version);
+        let statement = setup.statement(version);
+        exchange(&mut conn, &query(&statement)).await?;
+        Ok(Self {
+            conn,
+            id,
+            settings: Settings::with_schema(wanted.opening.schema.clone()),
+            version,
+            user: Arc::clone(&wanted.key.user),
+            profile: wanted.key.profile,
+            collation: wanted.key.collation,
+        })
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key {
+            user: Arc::clone(&self.user),
+            profile: self.profile,
+            collation: self.collation,
+            has_schema: self.settings.schema.is_some(),
+        }
+    }
+
+    pub(super) fn fit(&self, wanted: &Settings) -> Fit {
+        let exact = self.settings.schema == wanted.schema && self.settings.same_variables(wanted);
+        if exact { Fit::Exact } else { Fit::Poor }
+    }
+
+    /// Takes in what the server reported as changed. Returns whether that was all by value.
+    pub fn observe(&mut self, change: &SessionChange<'_>) -> bool {
+        match change {
+            SessionChange::Variable { name, value } => {
+                let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
+                    return false;
+                };
+                self.settings.set(name, value);
+                Settings::is_replayable(value)
+            }
+            SessionChange::Schema(name) => {
+                let name = String::from_utf8_lossy(name);
+                self.settings.schema = (!name.is_empty()).then(|| Arc::from(&*name));
+                true
+            }
+            _ => true,
+        }
+    }
+
+    pub(super) async fn settle_to(&mut self, wanted: &Settings) -> Result<(), ExchangeError> {
+        if let Some(schema) = &wanted.schema
+            && self.settings.schema != wanted.schema
+        {
+            let mut command = vec![Command::INIT_DB];
+            command.extend_from_slice(schema.as_bytes());
+            exchange(&mut self.conn, &command).await?;
+        }
+        if let Some(statement) = self.settings.statement_towards(wanted, &baseline(self.collation)) {
+            exchange(&mut self.conn, &query(&statement)).await?;
+        }
+        self.settings = wanted.clone();
+        Ok(())
+    }
+
+    /// Makes the server forget the session: transaction, locks, temporary tables, variables.
+    pub(super) async fn reset(&mut self, setup: &SessionSetup) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, &[Command::RESET_CONNECTION]).await?;
+        // A reset also forgets the character set named at login.
+        let Baseline { charset, collation } = baseline(self.collation);
+        let names = format!(
+            "{},character_set_client='{charset}',character_set_results='{charset}',\
+             collation_connection='{collation}'",
+            setup.statement(self.version)
+        );
+        exchange(&mut self.conn, &query(&names)).await?;
+        self.settings = Settings::with_schema(self.settings.schema.take());
+        Ok(())
+    }
+
+    /// Runs a statement of our own that answers OK.
+    pub async fn execute(&mut self, statement: &str) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, &query(statement)).await
+    }
+
+    /// Runs a command of our own that answers OK.
+    pub async fn command(&mut self, command: &[u8]) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, command).await
+    }
+
+    /// Follows a change of the capability flags in mid-session.
+    pub fn change_profile(&mut self, change: impl Fn(u32) -> u32) {
+        self.profile = change(self.profile);
+        self.conn.capabilities = change(self.conn.capabilities);
+    }
+
+    /// Empties the list that SHOW WARNINGS shows.
+    pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
+        self.execute("DO 0").await
+    }
+
+    /// Makes LAST_INSERT_ID() what it is for the session that uses the connection.
+    pub async fn set_last_insert_id(&mut self, id: u64) -> Result<(), ExchangeError> {
+        self.execute(&format!("SET last_insert_id={id}")).await
+    }
+
+    /// Asks what LAST_INSERT_ID() is. An OK packet does not tell: it also names ids given explicitly.
+    pub async fn last_insert_id(&mut self) -> Result<u64, ExchangeError> {
+        let value = self.scalar("SELECT LAST_INSERT_ID()").await?;
+        value.and_then(|text| text.parse().ok()).ok_or(Malformed("no number").into())
+    }
+
+    /// Runs a query of our own that answers one row of one column.
+    async fn scalar(&mut self, statement: &str) -> Result<Option<String>, ExchangeError> {
+        let command = with_attributes_if_spoken(&self.conn, &query(statement));
+        let channel = &mut self.conn.channel;
+        channel.write_message(&command, 0).await?;
+        let mut tracker = ResponseTracker::new(Expect::Results, self.conn.capabilities);
+        let mut reply = Vec::new();
+        loop {
+            let progress = tracker.advance(channel.input())?;
+            let packet = match progress.event {
+                Event::Packet { kind: wire::Kind::Err, len, .. } => {
+                    let at = progress.forward + HEADER_LEN;
+                    return Err(ExchangeError::Refused(ErrPacket::parse(
+                        &channel.input()[at..at + len - HEADER_LEN],
+                    )?));
+                }
+                Event::Packet { len, .. } => len,
+                Event::More | Event::End => 0,
+            };
+            reply.extend_from_slice(&channel.input()[..progress.forward]);
+            channel.consume(progress.forward + packet);
+            if tracker.is_done() {
+                return first_value(&reply, self.conn.capabilities);
+            }
+            if progress.event == Event::More && channel.fill().await? == 0 {
+                return Err(ExchangeError::Lost(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+impl SessionSetup {
+    fn statement(&self, version: Version) -> String {
+        let tracked = (self.tracked)(version).join(",");
+        let mut statement = format!(
+            "SET session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='{tracked}'"
+        );
+        // The names are the same in both flavours; MariaDB's GTIDs come as a tracked variable instead.
+        if version.flavour == Flavour::MySql {
+            statement.push_str(",session_track_gtids=OFF");
+        }
+        statement
+    }
+}
+
+fn query(statement: &str) -> Vec<u8> {
+    let mut command = Vec::with_capacity(1 + statement.len());
+    command.push(Command::QUERY);
+    command.extend_from_slice(statement.as_bytes());
+    command
+}
+
+/// Sends a command that is answered by OK or ERR, and waits for the answer.
+async fn exchange(conn: &mut Conn, command: &[u8]) -> Result<(), ExchangeError> {
+    let command = with_attributes_if_spoken(conn, command);
+    conn.channel.write_message(&command, 0).await?;
+    let (payload, _) = conn.channel.read_message(ANSWER_LEN_MAX).await?;
+    match payload.first() {
+        Some(0xFF) => Err(ExchangeError::Refused(ErrPacket::parse(&payload)?)),
+        Some(0xFE) if payload.len() < 6 => Ok(()),
+        _ => {
+            OkPacket::parse(&payload, conn.capabilities)?;
+            Ok(())
+        }
+    }
+}
+
+/// The value in a reply of one column and one row: count, definition, perhaps EOF, row.
+fn first_value(reply: &[u8], capabilities: u32) -> Result<Option<String>, ExchangeError> {
+    let row_at = if capabilities & wire::capability::DEPRECATE_EOF != 0 { 2 } else { 3 };
+    let mut rest = reply;
+    for packet in 0.. {
+        let header = Header::read(rest).ok_or(Malformed("no row"))?;
+        let payload = rest.get(HEADER_LEN..HEADER_LEN + header.len).ok_or(Malformed("no row"))?;
+        if packet == row_at {
+            let value = wire::read::Cursor::new(payload).nullable_lenenc_bytes()?;
+            return Ok(value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
+        }
+        rest = &rest[HEADER_LEN + header.len..];
+    }
+    Ok(None)
+}
+
+/// A connection that speaks query attributes expects their count before every statement.
+fn with_attributes_if_spoken(conn: &Conn, command: &[u8]) -> Vec<u8> {
+    let speaks = conn.capabilities & wire::capability::QUERY_ATTRIBUTES != 0;
+    if !speaks || command.first() != Some(&Command::QUERY) {
+        return command.to_vec();
+    }
+    let mut with = Vec::with_capacity(command.len() + 2);
+    with.extend_from_slice(&[Command::QUERY, 0, 1]);
+    with.extend_from_slice(&command[1..]);
+    with
+}
+
+/// The character set a collation belongs to.
+pub fn charset_of_collation(collation: u16) -> String {
+    baseline(collation).charset
+}
+
+fn baseline(collation: u16) -> Baseline {
+    let named = mysql_common::collations::CollationId::from(collation);
+    let named = mysql_common::collations::Collation::resolve(named);
+    Baseline { charset: named.charset().to_owned(), collation: named.collation().to_owned() }
+}

@@ -1,0 +1,102 @@
+//! A session's schema and variables, as the server reported them, and how to give another connection the same.
+
+use std::sync::Arc;
+
+/// What was changed since login. Cheap to clone and to compare with itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub schema: Option<Arc<str>>,
+    variables: Option<Arc<Variables>>,
+}
+
+/// Sorted by name.
+type Variables = Vec<(Arc<str>, Arc<str>)>;
+
+/// The character set a connection was opened with: what its variables go back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    pub charset: String,
+    pub collation: String,
+}
+
+impl Settings {
+    pub fn with_schema(schema: Option<Arc<str>>) -> Self {
+        Self { schema, variables: None }
+    }
+
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let variables = self.variables.as_deref()?;
+        let at = variables.binary_search_by(|(have, _)| (**have).cmp(name)).ok()?;
+        Some(&variables[at].1)
+    }
+
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().flat_map(|variables| variables.iter()).map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Remembers a value the server reported.
+    pub fn set(&mut self, name: &str, value: &str) {
+        if self.variable(name) == Some(value) {
+            return;
+        }
+        let variables = Arc::make_mut(self.variables.get_or_insert_default());
+        match variables.binary_search_by(|(have, _)| (**have).cmp(name)) {
+            Ok(at) => variables[at].1 = value.into(),
+            Err(at) => variables.insert(at, (name.into(), value.into())),
+        }
+    }
+
+    /// The same variables, without walking them when both sides share one list.
+    pub fn same_variables(&self, other: &Settings) -> bool {
+        match (&self.variables, &other.variables) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
+            _ => false,
+        }
+    }
+
+    /// Whether a value can be written into a SET statement under every sql_mode and character set.
+    pub fn is_replayable(value: &str) -> bool {
+        value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\')
+    }
+
+    /// The SET statement that makes a connection with these settings like `wanted`, variables only.
+    /// `None`: nothing to do.
+    pub fn statement_towards(&self, wanted: &Settings, baseline: &Baseline) -> Option<String> {
+        let mut assignments = Vec::new();
+        for (name, _) in self.variables() {
+            if wanted.variable(name).is_none() {
+                assignments.push(format!("{name}={}", default_of(name, baseline)));
+            }
+        }
+        for (name, value) in wanted.variables() {
+            if self.variable(name) != Some(value) {
+                assignments.push(format!("{name}={}", literal(name, value)));
+            }
+        }
+        // Setting a character set resets its collation, so the collation comes last.
+        assignments.sort();
+        (!assignments.is_empty()).then(|| format!("SET {}", assignments.join(",")))
+    }
+}
+
+/// What a variable is before anybody sets it.
+fn default_of(name: &str, baseline: &Baseline) -> String {
+    match name {
+        "character_set_client" | "character_set_connection" | "character_set_results" => {
+            literal(name, &baseline.charset)
+        }
+        "collation_connection" => literal(name, &baseline.collation),
+        _ => "DEFAULT".to_owned(),
+    }
+}
+
+fn literal(name: &str, value: &str) -> String {
+    let is_number = !value.is_empty()
+        && value.strip_prefix('-').unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match value {
+        "" if name == "character_set_results" => "NULL".to_owned(),
+        _ if is_number => value.to_owned(),
+        _ => format!("'{}'", value.replace('\'', "''")),
+    }
+}

@@ -1,0 +1,243 @@
+//! Observations over time become one snapshot: who is up, who is primary, who may serve.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::health::{Health, Thresholds};
+use super::lineage::{self, Head, Lineage, Member, Origin, Top};
+use super::observation::Observation;
+use super::standing::{Part, Watched};
+use crate::config;
+use crate::topology::{Epoch, Exclusion, Role, Server, ServerId, Snapshot, Standing};
+
+/// Remembers what probes saw and judges the whole cluster at once.
+#[derive(Debug)]
+pub struct Judge {
+    configured: Vec<Configured>,
+    watched: Vec<Watched>,
+    thresholds: Thresholds,
+    max_lag: Duration,
+    /// The primary of the present epoch, up or not.
+    established: Option<ServerId>,
+    epoch: Epoch,
+}
+
+#[derive(Debug)]
+struct Configured {
+    name: Arc<str>,
+    address: Arc<str>,
+    weight: u32,
+    draining: bool,
+}
+
+/// What the judge holds to be true at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub snapshot: Snapshot,
+    /// What is wrong without changing a route yet.
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The server lives but showed the last probe nothing.
+    Blind { server: Arc<str>, error: Arc<str> },
+    /// A replica that would take writes from anybody who connects to it directly.
+    WritableReplica { server: Arc<str> },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Blind { server, error } => {
+                write!(f, "{server} turns probes away, so what it last showed is held to: {error}")
+            }
+            Problem::WritableReplica { server } => {
+                write!(f, "{server} is a replica with read_only off; nothing stops a write from diverging it")
+            }
+        }
+    }
+}
+
+impl Judge {
+    pub fn new(cluster: &config::Cluster, max_lag: Duration) -> Self {
+        let configured = |server: &config::Server| Configured {
+            name: server.name.as_str().into(),
+            address: server.address.as_str().into(),
+            weight: server.weight,
+            draining: server.draining,
+        };
+        Self {
+            configured: cluster.servers.iter().map(configured).collect(),
+            watched: cluster.servers.iter().map(|_| Watched::new()).collect(),
+            thresholds: Thresholds {
+                failures: cluster.control.failures,
+                successes: cluster.control.successes,
+            },
+            max_lag,
+            established: None,
+            epoch: Epoch::default(),
+        }
+    }
+
+    /// What is known before the first probe: nothing.
+    pub fn unprobed(&self) -> Snapshot {
+        let standing = Standing::Excluded(Exclusion::NotProbedYet);
+        let server = |index| self.server(index, Role::Unknown, standing.clone(), None);
+        Snapshot { epoch: self.epoch, primary: None, servers: (0..self.watched.len()).map(server).collect() }
+    }
+
+    /// Takes in what one probe of one server saw.
+    pub fn observe(&mut self, server: ServerId, observation: Observation, now: Instant) {
+        let place = usize::from(server.0);
+        let Some(watched) = self.watched.get_mut(place) else { return };
+        let health = std::mem::replace(&mut watched.health, Health::Unknown);
+        watched.health = health.after(observation.as_ref().err(), self.thresholds);
+        match observation {
+            Ok(facts) => {
+                watched.facts = Some(facts);
+                watched.blind = None;
+                self.measure(place, now);
+            }
+            Err(failure) => watched.blind = failure.kind.is_alive().then_some(failure),
+        }
+    }
+
+    /// Judges the whole cluster; `None` until every server was probed once, so that nobody is called the
+    /// primary before the others could object.
+    pub fn verdict(&mut self, now: Instant) -> Option<Verdict> {
+        if self.watched.iter().any(|watched| watched.health == Health::Unknown) {
+            return None;
+        }
+        let lineage = lineage::trace(&self.members(), self.established);
+        let mut servers: Box<[Server]> =
+            (0..self.watched.len()).map(|index| self.judge_server(index, &lineage, now)).collect();
+        Self::inherit(&mut servers, &lineage);
+        let primary = match lineage.head {
+            Head::Server(head) if servers[usize::from(head.0)].standing == Standing::Serving => Some(head),
+            _ => None,
+        };
+        if primary.is_some() && primary != self.established {
+            self.established = primary;
+            self.epoch = Epoch(self.epoch.0 + 1);
+        }
+        let problems = self.problems(&servers);
+        Some(Verdict { snapshot: Snapshot { epoch: self.epoch, primary, servers }, problems })
+    }
+
+    fn members(&self) -> Vec<Member<'_>> {
+        self.configured
+            .iter()
+            .zip(&self.watched)
+            .map(|(configured, watched)| Member {
+                address: &configured.address,
+                facts: watched.facts.as_ref(),
+                is_up: watched.health.is_up(),
+            })
+            .collect()
+    }
+
+    /// Remembers the lag of this moment, to count on from when it can no longer be known.
+    fn measure(&mut self, index: usize, now: Instant) {
+        let members = self.members();
+        let channel = members[index].facts.and_then(|facts| lineage::main_channel(&members, facts, index));
+        let lag = channel.filter(|channel| channel.replicates()).and_then(|channel| channel.lag);
+        if let Some(lag) = lag {
+            self.watched[index].measured = Some((now, lag));
+        }
+    }
+
+    fn judge_server(&self, index: usize, lineage: &Lineage, now: Instant) -> Server {
+        let members = self.members();
+        let watched = &self.watched[index];
+        let channel = watched.facts.as_ref().and_then(|facts| lineage::main_channel(&members, facts, index));
+        let part = self.part(index, lineage);
+        let standing = watched.standing(part, channel, self.configured[index].draining, self.max_lag, now);
+        let role = match part {
+            Part::Primary => Role::Primary,
+            Part::Replica { .. } => Role::Replica,
+            Part::Rival | Part::Closed | Part::Stray => Role::Unknown,
+        };
+        let lag = channel.filter(|_| role == Role::Replica && watched.health.is_up());
+        self.server(index, role, standing, lag.and_then(|channel| watched.lag(channel, now)))
+    }
+
+    fn part(&self, index: usize, lineage: &Lineage) -> Part {
+        let (own, top) = (Top::Server(id(index)), lineage.tops[index]);
+        let closed = self.watched[index].facts.as_ref().map(|facts| facts.read_only);
+        match &lineage.head {
+            Head::Server(head) if own == Top::Server(*head) => Part::Primary,
+            Head::Server(head) if top == Top::Server(*head) => {
+                // A primary under suspicion may be dead: replicas get the benefit of the doubt until it is settled.
+                let primary_lives = self.watched[usize::from(head.0)].health == Health::Up { against: 0 };
+                Part::Replica { primary_lives }
+            }
+            Head::Unseen if top == Top::Unseen => Part::Replica { primary_lives: false },
+            // The primary is outside the configuration: these servers are for reads only.
+            Head::None if lineage.origins[index] == Origin::Outside => Part::Replica { primary_lives: true },
+            Head::None if top == own && closed == Some(true) => Part::Closed,
+            Head::Tied(rivals) if rivals.contains(&id(index)) => Part::Rival,
+            Head::Server(_) | Head::Unseen if top == own && closed == Some(false) => Part::Rival,
+            _ => Part::Stray,
+        }
+    }
+
+    /// What holds back a replica's source holds back the replica, whose own lag does not show it.
+    fn inherit(servers: &mut [Server], lineage: &Lineage) {
+        // A chain is at most as long as there are servers.
+        for _ in 0..servers.len() {
+            for index in 0..servers.len() {
+                let Origin::From(source) = lineage.origins[index] else { continue };
+                let source = &servers[usize::from(source.0)];
+                let held_back = matches!(
+                    source.standing,
+                    Standing::Excluded(
+                        Exclusion::ReplicationStopped(_) | Exclusion::Lagging { .. } | Exclusion::LagUnknown
+                    )
+                );
+                if held_back && source.role == Role::Replica && servers[index].standing == Standing::Serving {
+                    servers[index].standing = source.standing.clone();
+                }
+            }
+        }
+    }
+
+    fn server(&self, index: usize, role: Role, standing: Standing, lag: Option<Duration>) -> Server {
+        let configured = &self.configured[index];
+        let facts = self.watched[index].facts.as_ref();
+        Server {
+            id: id(index),
+            name: Arc::clone(&configured.name),
+            address: Arc::clone(&configured.address),
+            role,
+            standing,
+            lag,
+            weight: configured.weight,
+            version: facts.map(|facts| facts.version),
+            version_text: facts.map(|facts| Arc::clone(&facts.version_text)).unwrap_or_default(),
+            gtid: facts.map(|facts| Arc::clone(&facts.gtid)).unwrap_or_default(),
+        }
+    }
+
+    fn problems(&self, servers: &[Server]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (watched, server) in
+            self.watched.iter().zip(servers).filter(|(watched, _)| watched.health.is_up())
+        {
+            if let Some(failure) = &watched.blind {
+                let error = Arc::clone(&failure.text);
+                problems.push(Problem::Blind { server: Arc::clone(&server.name), error });
+            }
+            if server.role == Role::Replica && watched.facts.as_ref().is_some_and(|facts| !facts.read_only) {
+                problems.push(Problem::WritableReplica { server: Arc::clone(&server.name) });
+            }
+        }
+        problems
+    }
+}
+
+fn id(index: usize) -> ServerId {
+    // The configuration allows far fewer servers than this type counts.
+    ServerId(u16::try_from(index).unwrap_or(u16::MAX))
+}

@@ -1,0 +1,206 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Config, Policy, PrimaryReads, Routing};
+use crate::sql::{Access, Hint, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
+use crate::topology::{Epoch, Exclusion, Role, Server, ServerId, Snapshot, Standing};
+
+fn server(id: u16, role: Role, weight: u32) -> Server {
+    Server {
+        id: ServerId(id),
+        name: format!("s{id}").into(),
+        address: format!("127.0.0.1:{}", 13306 + id).into(),
+        role,
+        standing: Standing::Serving,
+        lag: Some(Duration::ZERO),
+        weight,
+        version: None,
+        version_text: "".into(),
+        gtid: "".into(),
+    }
+}
+
+/// s0 is the primary, s1 and s2 its replicas.
+fn cluster() -> Snapshot {
+    let servers = vec![server(0, Role::Primary, 1), server(1, Role::Replica, 1), server(2, Role::Replica, 1)];
+    Snapshot { epoch: Epoch(1), primary: Some(ServerId(0)), servers: servers.into() }
+}
+
+fn judged(kind: Kind, access: Access) -> Judged {
+    let statement = Statement {
+        kind,
+        access,
+        pins: PinSet::EMPTY,
+        unpins: PinSet::EMPTY,
+        needs: Needs::default(),
+        digest: "SELECT ?".into(),
+    };
+    Judged { statement: Arc::new(statement), hint: None }
+}
+
+fn select() -> Judged {
+    judged(Kind::Select, Access::Read)
+}
+
+fn insert() -> Judged {
+    judged(Kind::Modify, Access::Write(WriteBecause::Keyword("INSERT".into())))
+}
+
+fn routing() -> Routing {
+    Config::default().routing
+}
+
+fn spread(ticket: u64) -> Spread<'static> {
+    Spread { ticket, client: 7, in_use: &[], avoid: &[] }
+}
+
+fn to(route: Route) -> u16 {
+    match route.to {
+        Destination::Server(id) => id.0,
+        other => panic!("no server: {other:?}"),
+    }
+}
+
+#[test]
+fn reads_alternate_and_writes_go_to_the_primary() {
+    let idle = SessionState::default();
+    let servers: Vec<u16> =
+        (0..4).map(|ticket| to(route(&select(), &idle, &cluster(), &routing(), spread(ticket)))).collect();
+    assert_eq!(servers, [1, 2, 1, 2]);
+    let write = route(&insert(), &idle, &cluster(), &routing(), spread(0));
+    assert_eq!((to(write), write.because), (0, Because::Write));
+    assert_eq!(write.explain(&insert(), &idle), "INSERT is not read-only");
+}
+
+#[test]
+fn weights_share_turns_and_zero_takes_none() {
+    let mut snapshot = cluster();
+    snapshot.servers[1].weight = 300;
+    snapshot.servers[2].weight = 100;
+    let servers: Vec<u16> = (0..4)
+        .map(|ticket| to(route(&select(), &SessionState::default(), &snapshot, &routing(), spread(ticket))))
+        .collect();
+    assert_eq!(servers, [1, 1, 1, 2]);
+    snapshot.servers[1].weight = 0;
+    assert_eq!(to(route(&select(), &SessionState::default(), &snapshot, &routing(), spread(0))), 2);
+}
+
+#[test]
+fn excluded_replicas_take_nothing_and_the_primary_steps_in() {
+    let idle = SessionState::default();
+    let mut snapshot = cluster();
+    snapshot.servers[1].standing = Standing::Excluded(Exclusion::Draining);
+    assert!((0..3).all(|ticket| to(route(&select(), &idle, &snapshot, &routing(), spread(ticket))) == 2));
+    snapshot.servers[2].standing = Standing::Excluded(Exclusion::LagUnknown);
+    let fallback = route(&select(), &idle, &snapshot, &routing(), spread(0));
+    assert_eq!((to(fallback), fallback.because), (0, Because::NoReplicaServing));
+    let never = Routing { primary_reads: PrimaryReads::Never, ..routing() };
+    assert_eq!(route(&select(), &idle, &snapshot, &never, spread(0)).to, Destination::NoReplica);
+    snapshot.primary = None;
+    assert_eq!(route(&insert(), &idle, &snapshot, &routing(), spread(0)).to, Destination::NoPrimary);
+}
+
+#[test]
+fn the_primary_reads_in_turn_where_configured() {
+    let always = Routing { primary_reads: PrimaryReads::Always, ..routing() };
+    let servers: Vec<u16> = (0..3)
+        .map(|ticket| to(route(&select(), &SessionState::default(), &cluster(), &always, spread(ticket))))
+        .collect();
+    assert_eq!(servers, [0, 1, 2]);
+}
+
+#[test]
+fn a_failed_replica_is_avoided_by_the_repeat() {
+    let avoid = [ServerId(1)];
+    let again = Spread { avoid: &avoid, ..spread(0) };
+    assert_eq!(to(route(&select(), &SessionState::default(), &cluster(), &routing(), again)), 2);
+}
+
+#[test]
+fn session_state_decides_before_the_statement() {
+    let cases = [
+        (
+            SessionState { transaction: Transaction::ReadWrite, ..SessionState::default() },
+            Because::Transaction,
+        ),
+        (
+            SessionState { transaction: Transaction::ReadOnly, ..SessionState::default() },
+            Because::ReadOnlyTransaction,
+        ),
+        (
+            SessionState { pins: PinSet::of(PinCause::TemporaryTable), ..SessionState::default() },
+            Because::Pinned,
+        ),
+    ];
+    for (session, because) in cases {
+        let held = route(&select(), &session, &cluster(), &routing(), spread(0));
+        assert_eq!(held, Route { to: Destination::Held, because });
+    }
+    let off = SessionState { autocommit: false, ..SessionState::default() };
+    let read = route(&select(), &off, &cluster(), &routing(), spread(0));
+    assert_eq!((to(read), read.because), (0, Because::AutocommitOff));
+    let serializable = SessionState { serializable: true, ..SessionState::default() };
+    let read = route(&select(), &serializable, &cluster(), &routing(), spread(0));
+    assert_eq!((to(read), read.because), (0, Because::Serializable));
+}
+
+#[test]
+fn hints_move_reads_but_never_writes() {
+    let hinted = |mut judged: Judged, hint| {
+        judged.hint = Some(hint);
+        route(&judged, &SessionState::default(), &cluster(), &routing(), spread(0))
+    };
+    assert_eq!(to(hinted(select(), Hint::Primary)), 0);
+    assert_eq!(to(hinted(select(), Hint::Server("s2".into()))), 2);
+    assert_eq!(hinted(select(), Hint::Server("s9".into())).to, Destination::NoSuchServer);
+    assert_eq!(to(hinted(insert(), Hint::Replica)), 0);
+    assert_eq!(to(hinted(insert(), Hint::Server("s2".into()))), 0);
+}
+
+#[test]
+fn read_only_transactions_begin_on_a_replica() {
+    let begin = judged(Kind::Begin { read_only: true }, Access::Write(WriteBecause::Transaction));
+    let route = route(&begin, &SessionState::default(), &cluster(), &routing(), spread(1));
+    assert_eq!((to(route), route.because), (2, Because::ReadOnlyTransaction));
+}
+
+#[test]
+fn source_ip_is_stable_and_moves_only_the_clients_of_a_lost_server() {
+    let policy = Routing { policy: Policy::SourceIp, ..routing() };
+    let choose = |snapshot: &Snapshot, client| {
+        let spread = Spread { client, ..spread(client) };
+        to(route(&select(), &SessionState::default(), snapshot, &policy, spread))
+    };
+    let mut without = cluster();
+    without.servers[1].standing = Standing::Excluded(Exclusion::Draining);
+    let mut on_first = 0;
+    for client in 0..1_000 {
+        let before = choose(&cluster(), client);
+        assert_eq!(before, choose(&cluster(), client));
+        on_first += u32::from(before == 1);
+        if before == 2 {
+            assert_eq!(choose(&without, client), 2);
+        }
+    }
+    assert!((400..600).contains(&on_first), "{on_first} of 1000 on the first of two");
+}
+
+#[test]
+fn least_connections_prefers_the_less_used() {
+    let policy = Routing { policy: Policy::LeastConnections, ..routing() };
+    let spread = Spread { in_use: &[0, 5, 3], ..spread(0) };
+    assert_eq!(to(route(&select(), &SessionState::default(), &cluster(), &policy, spread)), 2);
+}
+
+#[test]
+fn a_state_change_nobody_can_name_pins() {
+    let seen = Seen { autocommit: true, state_changed: true, ..Seen::default() };
+    let mut session = SessionState::default();
+    session.observe(&judged(Kind::Set, Access::Write(WriteBecause::Session)).statement, seen);
+    assert!(session.pins.is_empty(), "SET is judged by its text");
+    session.observe(&insert().statement, Seen { change_is_known: true, ..seen });
+    assert!(session.pins.is_empty(), "the server said what changed");
+    session.observe(&insert().statement, seen);
+    assert!(session.pins.contains(PinCause::Unknown));
+}

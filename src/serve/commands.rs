@@ -1,0 +1,241 @@
+//! Every command but COM_QUERY: what is answered here, and what goes to which server.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::relay::Reply;
+use super::session::{End, Incoming, Session};
+use super::state::{InsertId, LastResult};
+use crate::route::SessionState;
+use crate::sql::{self, Access, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
+use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
+
+impl Session {
+    /// Serves one command to its end.
+    pub(super) async fn serve(&mut self, incoming: Incoming) -> Result<(), End> {
+        let primary = |name: &str| judged(name, Kind::Administer, Access::Write(WriteBecause::Session));
+        match incoming.command {
+            Command::Query => self.query(incoming).await,
+            Command::StmtExecute => self.execute(incoming).await,
+            Command::StmtPrepare => self.prepare_statement(incoming).await,
+            Command::StmtSendLongData => self.send_unanswered(incoming).await,
+            Command::StmtClose => self.close_statement(incoming).await,
+            Command::StmtReset => self.on_connection(incoming, "COM_STMT_RESET", Expect::Ok).await,
+            Command::StmtFetch => self.on_connection(incoming, "COM_STMT_FETCH", Expect::Rows).await,
+            Command::Quit => Err(End::Quit),
+            Command::Ping => {
+                self.consume(incoming.len);
+                self.answer_ok().await
+            }
+            Command::InitDb => self.init_db(incoming).await,
+            Command::FieldList => {
+                let list = judged("COM_FIELD_LIST", Kind::Show, Access::Read);
+                self.serve_statement(&list, incoming, Expect::Rows).await.map(drop)
+            }
+            Command::Statistics => self.statistics(incoming).await,
+            Command::ProcessKill => self.process_kill(incoming).await,
+            Command::SetOption => self.set_option(incoming).await,
+            Command::ResetConnection => self.reset_connection(incoming).await,
+            Command::ChangeUser => self.change_user(incoming).await,
+            Command::Refresh => {
+                self.serve_statement(&primary("COM_REFRESH"), incoming, Expect::Ok).await.map(drop)
+            }
+            Command::Debug => {
+                self.serve_statement(&primary("COM_DEBUG"), incoming, Expect::Ok).await.map(drop)
+            }
+            Command::ProcessInfo => {
+                self.serve_statement(&primary("COM_PROCESS_INFO"), incoming, Expect::Results).await.map(drop)
+            }
+            Command::StmtBulkExecute | Command::Refused(_) | Command::Unknown(_) => {
+                let error = ErrPacket::new(code::UNKNOWN_COMMAND, "Unknown command");
+                self.answer_error(incoming, &error).await
+            }
+        }
+    }
+
+    async fn init_db(&mut self, incoming: Incoming) -> Result<(), End> {
+        if !incoming.whole {
+            return Err(End::Protocol);
+        }
+        let schema: Arc<str> = String::from_utf8_lossy(&self.payload(incoming)[1..]).into();
+        let init = judged("COM_INIT_DB", Kind::Use, Access::Write(WriteBecause::Session));
+        let reply = self.serve_statement(&init, incoming, Expect::Ok).await?;
+        // The tracker says so too, unless the schema was chosen already.
+        if reply.is_some_and(|reply| reply.outcome.error.is_none()) && self.wanted.settings.schema.is_none() {
+            self.wanted.settings.schema = Some(Arc::clone(&schema));
+            self.wanted.opening.schema = Some(schema);
+            self.wanted.key.has_schema = true;
+        }
+        Ok(())
+    }
+
+    async fn prepare_statement(&mut self, incoming: Incoming) -> Result<(), End> {
+        let text = &self.payload(incoming)[1..];
+        let catalog = self.house.catalog.load();
+        let schema = self.wanted.settings.schema.as_deref();
+        let inner = if incoming.whole {
+            self.house.judge.judge(text, &self.dialect, schema, &catalog)
+        } else {
+            sql::judge_truncated(text, &self.dialect)
+        };
+        drop(catalog);
+        let mut prepare = judged("COM_STMT_PREPARE", Kind::Prepare, Access::Write(WriteBecause::Session));
+        Arc::make_mut(&mut prepare.statement).pins = PinSet::of(PinCause::PreparedBinary);
+        let reply = self.serve_statement(&prepare, incoming, Expect::Prepared).await?;
+        if let Some(Reply { prepared: Some(id), .. }) = reply {
+            self.prepared.insert(id, Arc::new(inner));
+        }
+        self.unpin_unprepared();
+        Ok(())
+    }
+
+    async fn execute(&mut self, incoming: Incoming) -> Result<(), End> {
+        match self.statement_id(incoming).and_then(|id| self.prepared.get(id)) {
+            Some(inner) => self.serve_statement(&inner, incoming, Expect::Results).await.map(drop),
+            None => self.on_connection(incoming, "COM_STMT_EXECUTE", Expect::Results).await,
+        }
+    }
+
+    /// A command about a statement: it goes where the statement was prepared. Where there is none, the
+    /// server's own error is the right answer.
+    async fn on_connection(&mut self, incoming: Incoming, name: &str, expect: Expect) -> Result<(), End> {
+        let about = judged(name, Kind::Prepare, Access::Write(WriteBecause::Session));
+        self.serve_statement(&about, incoming, expect).await.map(drop)
+    }
+
+    /// A command without an answer. A lost connection is noticed by the next command that has one.
+    async fn send_unanswered(&mut self, incoming: Incoming) -> Result<(), End> {
+        let Some(lease) = &mut self.held else { return self.drop_command(incoming).await };
+        if incoming.whole {
+            let _ = lease.conn.channel.forward(&mut self.client, incoming.len).await;
+            return Ok(());
+        }
+        match super::relay::stream_command(&mut self.client, lease).await {
+            Err(super::relay::Failure::Client(error)) => Err(End::ClientGone(error)),
+            // In mid-command the client's bytes can no longer be told apart from the next command.
+            Err(super::relay::Failure::Server { .. }) => Err(End::StateLost),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn close_statement(&mut self, incoming: Incoming) -> Result<(), End> {
+        let id = self.statement_id(incoming);
+        self.send_unanswered(incoming).await?;
+        if let Some(id) = id {
+            self.prepared.remove(id);
+        }
+        self.unpin_unprepared();
+        Ok(())
+    }
+
+    /// The last prepared statement gone, its connection may go too.
+    fn unpin_unprepared(&mut self) {
+        if self.prepared.is_empty() {
+            self.state.pins = self.state.pins.without(PinSet::of(PinCause::PreparedBinary));
+            if !self.state.holds_connection() && self.follow == super::state::Follow::No {
+                self.give_back_held();
+            }
+        }
+    }
+
+    fn statement_id(&self, incoming: Incoming) -> Option<u32> {
+        let id = self.payload(incoming).get(1..5)?;
+        Some(u32::from_le_bytes([id[0], id[1], id[2], id[3]]))
+    }
+
+    async fn statistics(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.consume(incoming.len);
+        let uptime = self.house.registry.millis(Instant::now()) / 1000;
+        let questions = self.house.counters.statements.load(Relaxed);
+        let text = format!(
+            "Uptime: {uptime}  Threads: {}  Questions: {questions}  Slow queries: 0  Opens: 0  \
+             Flush tables: 0  Open tables: 0  Queries per second avg: {:.3}",
+            self.house.registry.len(),
+            questions as f64 / uptime.max(1) as f64
+        );
+        self.write(text.as_bytes(), 1).await
+    }
+
+    async fn process_kill(&mut self, incoming: Incoming) -> Result<(), End> {
+        let id = self.statement_id(incoming);
+        self.consume(incoming.len);
+        match id {
+            Some(id) => self.kill(u64::from(id), false).await,
+            None => Err(End::Protocol),
+        }
+    }
+
+    /// Multi-statements on or off. They are a matter of the connection's capabilities.
+    async fn set_option(&mut self, incoming: Incoming) -> Result<(), End> {
+        let option = self.payload(incoming).get(1..3).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+        let on = match option {
+            Some(0) => true,
+            Some(1) => false,
+            _ => {
+                let error = ErrPacket::new(code::UNKNOWN_COMMAND, "Unknown command");
+                return self.answer_error(incoming, &error).await;
+            }
+        };
+        let change = |flags: u32| {
+            if on { flags | capability::MULTI_STATEMENTS } else { flags & !capability::MULTI_STATEMENTS }
+        };
+        if let Some(lease) = &mut self.held {
+            let command = self.client.input()[HEADER_LEN..incoming.len].to_vec();
+            if lease.command(&command).await.is_err() {
+                return Err(End::StateLost);
+            }
+            lease.change_profile(change);
+        }
+        self.capabilities = change(self.capabilities);
+        self.wanted.key.profile = change(self.wanted.key.profile);
+        self.consume(incoming.len);
+        if self.capability(capability::DEPRECATE_EOF) {
+            return self.answer_ok().await;
+        }
+        self.write(&eof_packet(self.status(), 0), 1).await
+    }
+
+    async fn reset_connection(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.consume(incoming.len);
+        self.start_over();
+        self.answer_ok().await
+    }
+
+    async fn change_user(&mut self, incoming: Incoming) -> Result<(), End> {
+        let payload = self.payload(incoming).to_vec();
+        self.consume(incoming.len);
+        let collation = self.wanted.key.collation;
+        Err(End::ChangeUser { payload, sequence: 1, capabilities: self.capabilities, collation })
+    }
+
+    /// Everything but user and schema is as after login.
+    pub(super) fn start_over(&mut self) {
+        self.give_back_held();
+        self.prepared.clear();
+        let autocommit = self.house.defaults().is_none_or(|defaults| defaults.autocommit);
+        self.state = SessionState { autocommit, ..SessionState::default() };
+        self.last = LastResult::default();
+        self.insert_id = InsertId::Known(0);
+        self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
+        self.read_settings();
+    }
+
+    pub(super) async fn answer_error(&mut self, incoming: Incoming, error: &ErrPacket) -> Result<(), End> {
+        self.drop_command(incoming).await?;
+        self.write(&error.payload(), 1).await
+    }
+}
+
+/// A command that is no statement, in a statement's clothes.
+fn judged(name: &str, kind: Kind, access: Access) -> Judged {
+    let statement = Statement {
+        kind,
+        access,
+        pins: PinSet::EMPTY,
+        unpins: PinSet::EMPTY,
+        needs: Needs::default(),
+        digest: name.into(),
+    };
+    Judged { statement: Arc::new(statement), hint: None }
+}

@@ -1,0 +1,69 @@
+//! What all sessions share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+
+use super::digests::Digests;
+use super::registry::Registry;
+use crate::backend::Pool;
+use crate::config;
+use crate::sql;
+use crate::topology;
+
+pub struct House {
+    pub topology: topology::Reader,
+    /// Indexed by `ServerId`.
+    pub pools: Vec<Arc<Pool>>,
+    pub judge: sql::Judge,
+    /// What the judges know of functions and views.
+    pub catalog: Arc<ArcSwap<sql::Catalog>>,
+    /// Where a session's defaults are found.
+    pub dictionary: topology::catalog::CatalogReader,
+    pub listen: config::Listen,
+    pub routing: config::Routing,
+    pub limits: config::Limits,
+    pub registry: Registry,
+    pub digests: Digests,
+    pub counters: Counters,
+    /// Successive reads take successive turns.
+    pub turns: AtomicU64,
+}
+
+/// Everything that happened on the front since start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub accepted: AtomicU64,
+    pub refused_full: AtomicU64,
+    pub logins_failed: AtomicU64,
+    pub statements: AtomicU64,
+    /// Reads run again because their server was lost before it answered.
+    pub repeated: AtomicU64,
+    /// Statements a replica refused as writes and the primary then ran.
+    pub corrected: AtomicU64,
+    /// Queries killed because their client had gone.
+    pub abandoned: AtomicU64,
+    /// Statements that waited for a primary.
+    pub awaited_primary: AtomicU64,
+}
+
+impl House {
+    pub fn pool(&self, server: topology::ServerId) -> &Arc<Pool> {
+        &self.pools[usize::from(server.0)]
+    }
+
+    pub fn next_turn(&self) -> u64 {
+        self.turns.fetch_add(1, Relaxed)
+    }
+
+    /// What a session starts with; `None` while no server could be asked.
+    pub fn defaults(&self) -> Option<Arc<topology::catalog::Defaults>> {
+        self.dictionary.load().defaults.clone()
+    }
+
+    /// Connections in use by server, for `least_connections`.
+    pub fn in_use(&self) -> Vec<u32> {
+        self.pools.iter().map(|pool| pool.in_use()).collect()
+    }
+}

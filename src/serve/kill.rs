@@ -1,0 +1,86 @@
+//! KILL, from clients and on behalf of clients that have gone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::registry::Order;
+use super::session::{End, Session};
+use crate::backend::{ExchangeError, Lease, Pool, Wanted};
+use crate::wire::{ErrPacket, code};
+
+impl Session {
+    /// KILL in the proxy's own numbering.
+    pub(super) async fn kill(&mut self, id: u64, query_only: bool) -> Result<(), End> {
+        let target = u32::try_from(id).ok().and_then(|id| self.house.registry.get(id));
+        let Some(target) = target else {
+            let error = ErrPacket::new(code::NO_SUCH_THREAD, format!("Unknown thread id: {id}"));
+            return self.write(&error.payload(), 1).await;
+        };
+        let seen = target.seen();
+        if target.id == self.info.id {
+            let error = ErrPacket::new(code::QUERY_INTERRUPTED, "Query execution was interrupted");
+            self.write(&error.payload(), 1).await?;
+            return if query_only { Ok(()) } else { Err(End::Killed) };
+        }
+        let killed = match seen.backend {
+            // The server knows whether this account may kill that one's statements.
+            Some((server, thread)) => {
+                let verb = if query_only { "KILL QUERY" } else { "KILL" };
+                let pool = Arc::clone(self.house.pool(server));
+                kill_thread(&pool, &self.wanted, verb, thread).await
+            }
+            None if seen.user == self.wanted.key.user => Ok(()),
+            None => Err(denied(id)),
+        };
+        // A thread that ended meanwhile is as good as killed.
+        match killed {
+            Err(error) if error.code != code::NO_SUCH_THREAD => {
+                let error = if error.code == code::KILL_DENIED { denied(id) } else { error };
+                self.write(&error.payload(), 1).await
+            }
+            _ => {
+                if !query_only {
+                    target.order(Order::Kill);
+                }
+                self.answer_ok().await
+            }
+        }
+    }
+
+    /// The client has gone in mid-statement: the server need not go on, and the connection is not reused.
+    pub(super) fn abandon(&mut self, lease: Lease) {
+        self.house.counters.abandoned.fetch_add(1, Relaxed);
+        let (pool, wanted, thread) = (Arc::clone(lease.pool()), self.wanted.clone(), lease.conn.thread_id);
+        tokio::spawn(async move {
+            if let Err(error) = kill_thread(&pool, &wanted, "KILL", thread).await
+                && error.code != code::NO_SUCH_THREAD
+            {
+                tracing::debug!(%error, thread, "could not kill the query of a client that has gone");
+            }
+            // Held until here, so that its slot is not counted as free while the server is still at work.
+            drop(lease);
+        });
+    }
+}
+
+fn denied(id: u64) -> ErrPacket {
+    ErrPacket::new(code::KILL_DENIED, format!("You are not owner of thread {id}"))
+}
+
+async fn kill_thread(pool: &Arc<Pool>, wanted: &Wanted, verb: &str, thread: u32) -> Result<(), ErrPacket> {
+    let mut lease = match pool.checkout(wanted).await {
+        Ok(lease) => lease,
+        Err(error) => return Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
+    };
+    match lease.execute(&format!("{verb} {thread}")).await {
+        Ok(()) => {
+            lease.release_clean();
+            Ok(())
+        }
+        Err(ExchangeError::Refused(error)) => {
+            lease.release_clean();
+            Err(error)
+        }
+        Err(error) => Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
+    }
+}

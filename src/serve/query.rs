@@ -1,0 +1,472 @@
+//! THE QUERY LINE: classify, route, checkout, relay, release.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::refusal::{Loss, Refusal};
+use super::registry::Activity;
+use super::relay::{self, Failure, Reply, Request};
+use super::session::{End, Incoming, Session};
+use super::state::{Follow, InsertId};
+use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease};
+use crate::route::{self, Because, Destination, Route, Spread, Transaction};
+use crate::sql::{self, Access, Judged, Kind, PinCause};
+use crate::topology::{Role, ServerId};
+use crate::wire::{Command, Expect, HEADER_LEN, Header, push_packet};
+
+/// How long to pause before trying a primary again that refused a connection, unless the topology changes.
+const PRIMARY_RETRY: Duration = Duration::from_millis(100);
+
+/// Servers tried for one read before its client is told.
+const TRIES_MAX: usize = 8;
+
+impl Session {
+    /// COM_QUERY.
+    pub(super) async fn query(&mut self, incoming: Incoming) -> Result<(), End> {
+        let Ok(range) = self.statement_of(incoming) else { return Err(End::Protocol) };
+        let text = &self.client.input()[range];
+        let schema = self.wanted.settings.schema.as_deref();
+        let catalog = self.house.catalog.load();
+        let judged = if incoming.whole {
+            self.house.judge.judge(text, &self.dialect, schema, &catalog)
+        } else {
+            sql::judge_truncated(text, &self.dialect)
+        };
+        if let Kind::Kill { query_only, id: Some(id) } = judged.statement.kind {
+            self.consume(incoming.len);
+            return self.kill(id, query_only).await;
+        }
+        self.serve_statement(&judged, incoming, Expect::Results).await.map(drop)
+    }
+
+    /// Runs one command that holds a statement, wherever it belongs. Returns what the server answered.
+    pub(super) async fn serve_statement(
+        &mut self,
+        judged: &Judged,
+        incoming: Incoming,
+        expect: Expect,
+    ) -> Result<Option<Reply>, End> {
+        let started = Instant::now();
+        self.count_statement();
+        let mut judged = Cow::Borrowed(judged);
+        let mut avoid: Vec<ServerId> = Vec::new();
+        loop {
+            let (route, lease) = match self.checkout(&judged, &avoid, started).await {
+                Ok(leased) => leased,
+                Err(refusal) => {
+                    self.refuse(incoming, &refusal).await?;
+                    return Ok(None);
+                }
+            };
+            let mut lease = lease;
+            let server = lease.pool().server;
+            let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
+            let withhold = may_repeat && self.house.topology.load().primary != Some(server);
+            let mut request = Request {
+                input_len: if incoming.whole { incoming.len } else { 0 },
+                instead: self.substitute(&judged, incoming, route),
+                expect,
+                withhold_refusal: withhold,
+            };
+            self.show_active(&judged, &route, &lease);
+            match self.exchange(incoming, &mut lease, &mut request).await {
+                Ok(reply) if reply.withheld => {
+                    self.learn_write(&mut judged, incoming);
+                    lease.release_clean();
+                }
+                Ok(reply) => {
+                    self.consume(request.input_len);
+                    self.finish(&judged, route, lease, &reply, started).await;
+                    return Ok(Some(reply));
+                }
+                Err(Failure::Client(error)) => {
+                    self.abandon(lease);
+                    return Err(End::ClientGone(error));
+                }
+                Err(Failure::Server { answered: false, .. }) if may_repeat && avoid.len() < TRIES_MAX => {
+                    self.house.counters.repeated.fetch_add(1, Relaxed);
+                    avoid.push(server);
+                }
+                Err(Failure::Server { error, answered, next_sequence }) => {
+                    self.consume(request.input_len);
+                    drop(lease);
+                    let loss = self.loss(&judged, answered);
+                    self.report_loss(server, loss, &error, next_sequence).await?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        incoming: Incoming,
+        lease: &mut Lease,
+        request: &mut Request,
+    ) -> Result<Reply, Failure> {
+        if !incoming.whole {
+            relay::stream_command(&mut self.client, lease).await?;
+            return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
+        }
+        relay::exchange(&mut self.client, self.capabilities, lease, request).await
+    }
+
+    /// A connection for the statement, made ready: the session's settings, and what the statement asks of
+    /// the connections before it.
+    async fn checkout(
+        &mut self,
+        judged: &Judged,
+        avoid: &[ServerId],
+        started: Instant,
+    ) -> Result<(Route, Lease), Refusal> {
+        let mut tried = avoid.to_vec();
+        loop {
+            let route = self.route(judged, &tried);
+            let server = match route.to {
+                Destination::Held => {
+                    if let Some(lease) = self.held.take() {
+                        self.follow = Follow::No;
+                        return self.prepare(judged, route, lease).await;
+                    }
+                    // Nothing is held although something should be: the primary is never wrong.
+                    match self.house.topology.load().primary {
+                        Some(primary) => primary,
+                        None => {
+                            self.await_primary(started).await?;
+                            continue;
+                        }
+                    }
+                }
+                Destination::Server(server) => server,
+                Destination::NoPrimary => {
+                    self.await_primary(started).await?;
+                    continue;
+                }
+                Destination::NoReplica => return Err(Refusal::NoReplica),
+                Destination::NoSuchServer => return Err(Refusal::NoSuchServer),
+            };
+            let pool = Arc::clone(self.house.pool(server));
+            let is_primary = self.house.topology.load().primary == Some(server);
+            match pool.checkout(&self.wanted).await {
+                Ok(lease) => match self.prepare(judged, route, lease).await {
+                    // A pooled connection had gone stale; nothing of the statement was sent.
+                    Err(Refusal::Settle(ExchangeError::Lost(_))) if tried.len() < TRIES_MAX => {
+                        if !is_primary {
+                            tried.push(server);
+                        }
+                    }
+                    prepared => return prepared,
+                },
+                Err(error) if !is_unreachable(&error) => return Err(Refusal::Checkout(error)),
+                Err(_) if is_primary => self.await_primary(started).await?,
+                Err(error) if tried.len() >= TRIES_MAX => return Err(Refusal::Checkout(error)),
+                Err(_) => tried.push(server),
+            }
+        }
+    }
+
+    fn route(&mut self, judged: &Judged, avoid: &[ServerId]) -> Route {
+        let snapshot = self.house.topology.load();
+        if self.follow == Follow::Possible {
+            if judged.statement.needs.diagnostics {
+                return Route { to: Destination::Held, because: Because::FollowsStatement };
+            }
+            if !self.state.holds_connection() {
+                drop(snapshot);
+                self.give_back_held();
+                return self.route(judged, avoid);
+            }
+        }
+        let in_use = match self.house.routing.policy {
+            crate::config::Policy::LeastConnections => self.house.in_use(),
+            _ => Vec::new(),
+        };
+        let reads = judged.statement.access == Access::Read;
+        let ticket = if reads { self.house.next_turn() } else { 0 };
+        let spread = Spread { ticket, client: self.client_hash, in_use: &in_use, avoid };
+        let route = route::route(judged, &self.state, &snapshot, &self.house.routing, spread);
+        if route.to == Destination::Held && self.outgrew_replica(judged, &snapshot) {
+            // State was left on a replica by a read-only transaction. A write cannot follow it there.
+            let to = snapshot.primary.map_or(Destination::NoPrimary, Destination::Server);
+            return Route { to, because: Because::Write };
+        }
+        route
+    }
+
+    fn outgrew_replica(&self, judged: &Judged, snapshot: &crate::topology::Snapshot) -> bool {
+        let on_replica = self
+            .held
+            .as_ref()
+            .is_some_and(|lease| snapshot.server(lease.pool().server).role == Role::Replica);
+        on_replica
+            && self.state.transaction == Transaction::None
+            && matches!(&judged.statement.access, Access::Write(_))
+            && !matches!(judged.statement.kind, Kind::Set | Kind::Prepare | Kind::Unlock)
+    }
+
+    /// Makes a connection ready for the statement.
+    async fn prepare(
+        &mut self,
+        judged: &Judged,
+        route: Route,
+        mut lease: Lease,
+    ) -> Result<(Route, Lease), Refusal> {
+        let needs = judged.statement.needs;
+        let held = route.to == Destination::Held;
+        if needs.diagnostics && !held {
+            // Whatever the connection's last user left must not be seen.
+            lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
+        }
+        lease.settle(&self.wanted.settings).await.map_err(Refusal::Settle)?;
+        if needs.last_insert_id
+            && let InsertId::Known(id) = self.insert_id
+        {
+            lease.set_last_insert_id(id).await.map_err(Refusal::Settle)?;
+        }
+        Ok((route, lease))
+    }
+
+    /// The command with those calls replaced whose value only the proxy knows. `None`: as it is.
+    fn substitute(&self, judged: &Judged, incoming: Incoming, route: Route) -> Option<Vec<u8>> {
+        let needs = judged.statement.needs;
+        let asks = needs.row_count || needs.found_rows || needs.connection_id;
+        let kind = &judged.statement.kind;
+        if !asks
+            || !incoming.whole
+            || incoming.command != Command::Query
+            || matches!(kind, Kind::Define | Kind::Prepare)
+        {
+            return None;
+        }
+        let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
+        let connection_id = self.info.id.to_string();
+        let mut values = vec![("CONNECTION_ID", connection_id.as_str())];
+        // A held connection knows these itself, and among several statements they change.
+        if route.to != Destination::Held && *kind != Kind::Several {
+            values.push(("ROW_COUNT", &row_count));
+            values.push(("FOUND_ROWS", &found_rows));
+        }
+        let range = self.statement_of(incoming).ok()?;
+        let input = self.client.input();
+        let statement = sql::substitute_calls(&input[range.clone()], &self.dialect, &values)?;
+        let mut payload = input[HEADER_LEN..range.start].to_vec();
+        payload.extend_from_slice(&statement);
+        let mut packet = Vec::with_capacity(payload.len() + HEADER_LEN);
+        push_packet(&mut packet, &payload, 0);
+        Some(packet)
+    }
+
+    /// Takes in the end of a statement, and keeps or gives back its connection.
+    async fn finish(
+        &mut self,
+        judged: &Judged,
+        route: Route,
+        mut lease: Lease,
+        reply: &Reply,
+        started: Instant,
+    ) {
+        let failed = reply.outcome.error.is_some();
+        let stats = self.stats.entry(&judged.statement, &self.house.digests);
+        stats.record(lease.pool().server, route.because, reply.outcome.rows, failed, started.elapsed());
+        self.state.observe(&judged.statement, self.seen(reply));
+        self.adopt_settings(&lease);
+        self.last.observe(&reply.outcome);
+        self.pin_what_hides(judged, &lease);
+        if reply.outcome.last_insert_id > 0 || self.state.pins.contains(PinCause::LastInsertId) {
+            self.insert_id = InsertId::OnHeldConnection;
+        }
+        let holds = self.state.holds_connection();
+        self.show_rest(holds.then_some(&lease));
+        if holds {
+            self.hold(lease);
+        } else if reply.outcome.warnings > 0 || failed {
+            self.hold(lease);
+            self.follow = Follow::Possible;
+        } else {
+            if self.insert_id == InsertId::OnHeldConnection {
+                // Learnt after the client has its answer. A connection lost meanwhile tells nothing more.
+                match lease.last_insert_id().await {
+                    Ok(id) => self.insert_id = InsertId::Known(id),
+                    Err(_) => return self.insert_id = InsertId::Known(reply.outcome.last_insert_id),
+                }
+            }
+            lease.release_clean();
+        }
+    }
+
+    /// A reply that ends in an EOF cannot say that state has changed. What might have changed it, pins.
+    fn pin_what_hides(&mut self, judged: &Judged, lease: &Lease) {
+        let hidden = lease.conn.capabilities & crate::wire::capability::DEPRECATE_EOF == 0;
+        let calls = matches!(&judged.statement.access, Access::Write(sql::WriteBecause::Function(_)));
+        if hidden && calls && judged.statement.kind == Kind::Select {
+            self.state.pins.insert(PinCause::Unknown);
+        }
+    }
+
+    /// Whatever was held before is given back to be cleaned.
+    pub(super) fn hold(&mut self, lease: Lease) {
+        if let Some(old) = self.held.replace(lease) {
+            old.release_after_reset();
+        }
+        self.follow = Follow::No;
+    }
+
+    /// A replica refused the statement as a write: so it is one, now and in future.
+    fn learn_write(&mut self, judged: &mut Cow<'_, Judged>, incoming: Incoming) {
+        self.house.counters.corrected.fetch_add(1, Relaxed);
+        let digest = &judged.statement.digest;
+        tracing::warn!(%digest, "a replica refused this as a write; it goes to the primary from now on");
+        let Ok(range) = self.statement_of(incoming) else { return };
+        let catalog = self.house.catalog.load();
+        let schema = self.wanted.settings.schema.as_deref();
+        let text = &self.client.input()[range];
+        self.house.judge.remember_write(text, &self.dialect, schema, &catalog);
+        let mut statement = (*judged.statement).clone();
+        statement.access = Access::Write(sql::WriteBecause::Learned);
+        judged.to_mut().statement = Arc::new(statement);
+    }
+
+    /// Waits until there may be a primary again, or the limit is over.
+    async fn await_primary(&mut self, started: Instant) -> Result<(), Refusal> {
+        let limit = self.house.routing.primary_wait;
+        if started.elapsed() >= limit {
+            return Err(Refusal::NoPrimary { waited: limit });
+        }
+        self.house.counters.awaited_primary.fetch_add(1, Relaxed);
+        self.info.set_activity(Activity::Waiting, self.house.registry.millis(Instant::now()));
+        let mut topology = self.house.topology.clone();
+        // Seen or not, a change since the snapshot was loaded is worth another look at once.
+        let pause = PRIMARY_RETRY.min(limit.saturating_sub(started.elapsed()));
+        let _ = tokio::time::timeout(pause, topology.changed()).await;
+        Ok(())
+    }
+
+    async fn refuse(&mut self, incoming: Incoming, refusal: &Refusal) -> Result<(), End> {
+        let packet = refusal.packet(&self.house.topology.load());
+        if self.state.holds_connection() && self.held.is_none() {
+            // The state went with a connection that could not be made ready.
+            self.forget_lost_state();
+        }
+        let sequence = self.skip_command(incoming).await?;
+        self.write(&packet.payload(), sequence).await
+    }
+
+    /// Passes over a command that gets no answer.
+    pub(super) async fn drop_command(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.skip_command(incoming).await.map(drop)
+    }
+
+    /// Passes over a command that will not be sent. Returns the sequence number of an answer to it.
+    async fn skip_command(&mut self, incoming: Incoming) -> Result<u8, End> {
+        if incoming.whole {
+            self.consume(incoming.len);
+            return Ok(1);
+        }
+        loop {
+            let Some(header) = Header::read(self.client.input()) else {
+                self.fill().await?;
+                continue;
+            };
+            let mut left = HEADER_LEN + header.len;
+            while left > 0 {
+                if self.client.input().is_empty() {
+                    self.fill().await?;
+                }
+                let len = left.min(self.client.input().len());
+                self.consume(len);
+                left -= len;
+            }
+            if header.len < crate::wire::MAX_PAYLOAD {
+                return Ok(header.sequence.wrapping_add(1));
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), End> {
+        match self.client.fill().await {
+            Ok(0) => Err(End::ClientGone(std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(End::ClientGone(error)),
+        }
+    }
+
+    /// What a server's loss in mid-statement means for the client.
+    fn loss(&self, judged: &Judged, answered: bool) -> Loss {
+        let in_transaction = self.state.transaction != Transaction::None;
+        let ends = matches!(judged.statement.kind, Kind::Commit);
+        if !self.state.pins.is_empty() {
+            Loss::PinnedState
+        } else if in_transaction && !ends {
+            Loss::Transaction
+        } else if judged.statement.access == Access::Read && answered {
+            Loss::HalfAnswered
+        } else {
+            Loss::OutcomeUnknown
+        }
+    }
+
+    async fn report_loss(
+        &mut self,
+        server: ServerId,
+        loss: Loss,
+        error: &std::io::Error,
+        next_sequence: Option<u8>,
+    ) -> Result<(), End> {
+        let name = Arc::clone(&self.house.topology.load().server(server).name);
+        tracing::debug!(session = self.info.id, server = %name, ?loss, %error, "server lost in mid-statement");
+        self.forget_lost_state();
+        let Some(sequence) = next_sequence else { return Err(End::StateLost) };
+        self.write(&loss.packet(&name, error).payload(), sequence).await?;
+        if loss == Loss::PinnedState { Err(End::StateLost) } else { Ok(()) }
+    }
+
+    /// The connection is gone, and with it all that lived there.
+    pub(super) fn forget_lost_state(&mut self) {
+        self.state.transaction = Transaction::None;
+        self.state.next_transaction_set = false;
+        self.state.pins = sql::PinSet::EMPTY;
+        self.prepared.clear();
+        self.follow = Follow::No;
+        if self.insert_id == InsertId::OnHeldConnection {
+            self.insert_id = InsertId::Known(0);
+        }
+    }
+
+    fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease) {
+        self.info.set_activity(Activity::Active, self.house.registry.millis(Instant::now()));
+        let backend = (lease.pool().server, lease.conn.thread_id);
+        let pins = self.state.pins;
+        self.info.update(|seen| {
+            seen.statement = Some(Arc::clone(&judged.statement));
+            seen.because = Some(route.because);
+            seen.backend = Some(backend);
+            seen.pins = pins;
+        });
+    }
+
+    fn show_rest(&mut self, held: Option<&Lease>) {
+        let backend = held.map(|lease| (lease.pool().server, lease.conn.thread_id));
+        let pins = self.state.pins;
+        self.info.set_in_transaction(self.state.transaction != Transaction::None);
+        self.info.update(|seen| {
+            seen.backend = backend;
+            seen.pins = pins;
+        });
+    }
+}
+
+/// Whether another server, or the same a little later, may do better.
+fn is_unreachable(error: &CheckoutError) -> bool {
+    match error {
+        CheckoutError::Connect(ConnectError::Unreachable(_) | ConnectError::Timeout(_)) => true,
+        // A server that is starting up or shutting down.
+        CheckoutError::Connect(ConnectError::Refused(refused)) => {
+            refused.code == crate::wire::code::SERVER_SHUTDOWN
+        }
+        CheckoutError::Connect(ConnectError::Protocol(_)) => true,
+        CheckoutError::Setup(ExchangeError::Lost(_)) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,83 @@
+//! What a client is told when the proxy itself cannot serve a statement. One place turns causes into errors.
+
+use std::time::Duration;
+
+use crate::backend::{CheckoutError, ConnectError, ExchangeError};
+use crate::topology::{Snapshot, Standing};
+use crate::wire::{ErrPacket, code};
+
+/// Why a statement got no server.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    NoPrimary { waited: Duration },
+    NoReplica,
+    NoSuchServer,
+    Checkout(CheckoutError),
+    Settle(ExchangeError),
+}
+
+impl Refusal {
+    pub(super) fn packet(&self, snapshot: &Snapshot) -> ErrPacket {
+        match self {
+            Refusal::NoPrimary { waited } => ErrPacket::new(
+                code::UNKNOWN,
+                format!("no primary takes writes now ({}); waited {waited:?}", standings(snapshot)),
+            ),
+            Refusal::NoReplica => ErrPacket::new(
+                code::UNKNOWN,
+                format!("no replica takes reads now ({}) and primary_reads is never", standings(snapshot)),
+            ),
+            Refusal::NoSuchServer => ErrPacket::new(
+                code::UNKNOWN,
+                format!("the hint names no server that takes reads now ({})", standings(snapshot)),
+            ),
+            Refusal::Checkout(CheckoutError::Exhausted(waited)) => ErrPacket::new(
+                code::CON_COUNT,
+                format!("Too many connections: all of the pool stayed in use for {waited:?}"),
+            ),
+            Refusal::Checkout(CheckoutError::Connect(ConnectError::Refused(error))) => error.clone(),
+            Refusal::Checkout(error) => ErrPacket::new(code::UNKNOWN, error.to_string()),
+            Refusal::Settle(ExchangeError::Refused(error)) => error.clone(),
+            Refusal::Settle(error) => ErrPacket::new(code::NET_READ_ERROR, error.to_string()),
+        }
+    }
+}
+
+/// Each server with what it is and may, for people.
+fn standings(snapshot: &Snapshot) -> String {
+    let describe = |server: &crate::topology::Server| match &server.standing {
+        Standing::Serving => format!("{}: {}", server.name, server.role),
+        Standing::Excluded(why) => format!("{}: {why}", server.name),
+    };
+    snapshot.servers.iter().map(describe).collect::<Vec<_>>().join("; ")
+}
+
+/// A server was lost while it worked on a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// The transaction is gone with the server; it was not committed.
+    Transaction,
+    /// A statement that may write was sent and not answered.
+    OutcomeUnknown,
+    /// A read had begun to answer.
+    HalfAnswered,
+    /// State that lived on the connection is gone.
+    PinnedState,
+}
+
+impl Loss {
+    pub(super) fn packet(self, server: &str, error: &std::io::Error) -> ErrPacket {
+        let (code, what) = match self {
+            Loss::Transaction => {
+                (code::LOCK_DEADLOCK, "the transaction is rolled back; try restarting transaction")
+            }
+            Loss::OutcomeUnknown => (
+                code::NET_READ_ERROR,
+                "outcome unknown: the statement was sent but not answered, and may have been executed",
+            ),
+            Loss::HalfAnswered => (code::NET_READ_ERROR, "the result is incomplete"),
+            Loss::PinnedState => (code::NET_READ_ERROR, "the state this session had there is lost with it"),
+        };
+        ErrPacket::new(code, format!("Lost connection to server {server} ({error}): {what}"))
+    }
+}

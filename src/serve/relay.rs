@@ -1,0 +1,395 @@
+//! Moves one command to a server and its reply to the client, in the pieces they come in.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use crate::backend::Backend;
+use crate::net::Channel;
+use crate::wire::{
+    self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
+    Progress, ResponseTracker, SessionChange, capability,
+};
+
+/// A command about to be sent.
+pub(super) struct Request {
+    /// Its bytes at the front of the client's input. They stay there until the reply is over, so that they
+    /// can be sent again.
+    pub(super) input_len: usize,
+    /// Sent in their stead: the command with calls replaced that only the proxy can answer.
+    pub(super) instead: Option<Vec<u8>>,
+    pub(super) expect: Expect,
+    /// An ERR by which a replica refuses to write is kept from the client: the primary will answer.
+    pub(super) withhold_refusal: bool,
+}
+
+/// What a reply came to, beyond its outcome.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) outcome: Outcome,
+    /// The ERR was withheld.
+    pub(super) withheld: bool,
+    /// The server said that session state has changed.
+    pub(super) state_changed: bool,
+    /// All of what changed was reported by value.
+    pub(super) change_is_known: bool,
+    /// Ids of a prepared statement, where the command was one.
+    pub(super) prepared: Option<u32>,
+}
+
+/// Why an exchange did not come to its end.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server's connection is lost or talks nonsense.
+    Server {
+        error: io::Error,
+        /// Parts of the reply have been passed on.
+        answered: bool,
+        /// The sequence number of a packet that may follow what was passed on; `None` in mid-packet.
+        next_sequence: Option<u8>,
+    },
+    /// The client has gone. The server may still be at work for it.
+    Client(io::Error),
+}
+
+/// Input that may pile up from a client that sends ahead while it is owed a reply.
+const AHEAD_LEN_MAX: usize = 64 * 1024;
+
+/// Sends the request and passes the reply on.
+pub(super) async fn exchange(
+    client: &mut Channel,
+    client_capabilities: u32,
+    backend: &mut Backend,
+    request: &mut Request,
+) -> Result<Reply, Failure> {
+    let bytes = request.instead.as_deref().unwrap_or(&client.input()[..request.input_len]);
+    backend.conn.channel.write_all(bytes).await.map_err(unanswered)?;
+    pass_reply(client, client_capabilities, backend, request).await
+}
+
+/// Passes the reply to a command already sent.
+pub(super) async fn pass_reply(
+    client: &mut Channel,
+    client_capabilities: u32,
+    backend: &mut Backend,
+    request: &mut Request,
+) -> Result<Reply, Failure> {
+    let mut passage = Passage {
+        client,
+        client_capabilities,
+        tracker: ResponseTracker::new(request.expect, backend.conn.capabilities),
+        reply: Reply { change_is_known: true, ..Reply::default() },
+        answered: false,
+    };
+    loop {
+        match passage.pass_what_came(backend, request).await? {
+            Pass::Over => return Ok(passage.reply),
+            Pass::WantsFile => passage.pass_file(backend, request).await?,
+            Pass::More => passage.await_more(backend, request).await?,
+        }
+    }
+}
+
+/// One reply on its way.
+struct Passage<'a> {
+    client: &'a mut Channel,
+    client_capabilities: u32,
+    tracker: ResponseTracker,
+    reply: Reply,
+    answered: bool,
+}
+
+enum Pass {
+    Over,
+    WantsFile,
+    More,
+}
+
+impl Passage<'_> {
+    /// Looks at all that has come from the server and writes it to the client, in one write where nothing
+    /// needs changing.
+    async fn pass_what_came(&mut self, backend: &mut Backend, request: &Request) -> Result<Pass, Failure> {
+        let mut at = 0;
+        let over = loop {
+            let Progress { forward, event } = match self.tracker.advance(&backend.conn.channel.input()[at..])
+            {
+                Ok(progress) => progress,
+                Err(malformed) => return Err(self.server_failure(nonsense(malformed))),
+            };
+            at += forward;
+            match event {
+                Event::More => break Pass::More,
+                Event::End => break Pass::Over,
+                Event::Packet { kind, len, last } => {
+                    let instead = self.see_packet(backend, at, len, kind, request)?;
+                    match instead {
+                        Instead::Same => at += len,
+                        Instead::Withheld => {
+                            backend.conn.channel.consume(at + len);
+                            self.reply.withheld = true;
+                            return Ok(Pass::Over);
+                        }
+                        Instead::Other(packet) => {
+                            self.write_changed(backend, at, len, &packet).await?;
+                            at = 0;
+                        }
+                    }
+                    if kind == Kind::LocalInfile {
+                        break Pass::WantsFile;
+                    }
+                    if last {
+                        break Pass::Over;
+                    }
+                }
+            }
+        };
+        if at > 0 {
+            self.answered = true;
+            self.client.forward(&mut backend.conn.channel, at).await.map_err(Failure::Client)?;
+        }
+        Ok(over)
+    }
+
+    /// Reads a packet that says something of the session or of the reply.
+    fn see_packet(
+        &mut self,
+        backend: &mut Backend,
+        at: usize,
+        len: usize,
+        kind: Kind,
+        request: &Request,
+    ) -> Result<Instead, Failure> {
+        let packet = &backend.conn.channel.input()[at..at + len];
+        let payload = &packet[HEADER_LEN..];
+        match kind {
+            Kind::Ok => {
+                let instead =
+                    see_ok(&mut self.reply, self.tracker.rows(), self.client_capabilities, backend, at, len);
+                instead.map_err(|error| self.server_failure(nonsense(error)))
+            }
+            Kind::Eof => {
+                let field = |at: usize| u16::from_le_bytes([payload[at], payload[at + 1]]);
+                if payload.len() >= 5 {
+                    self.reply.outcome.warnings = field(1);
+                    self.reply.outcome.status = field(3);
+                }
+                self.reply.outcome.affected_rows = None;
+                self.reply.outcome.rows = self.tracker.rows();
+                Ok(Instead::Same)
+            }
+            Kind::Err => {
+                let error = match ErrPacket::parse(payload) {
+                    Ok(error) => error,
+                    Err(malformed) => return Err(self.server_failure(nonsense(malformed))),
+                };
+                let withhold = request.withhold_refusal && !self.answered && at == 0;
+                let instead =
+                    if withhold && error.refused_as_read_only() { Instead::Withheld } else { Instead::Same };
+                self.reply.outcome.error = Some(error);
+                Ok(instead)
+            }
+            Kind::Prepared => {
+                self.reply.prepared =
+                    payload.get(1..5).map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
+                Ok(Instead::Same)
+            }
+            Kind::LocalInfile => Ok(Instead::Same),
+        }
+    }
+
+    /// Writes what stands before a changed packet, and the packet, at once.
+    async fn write_changed(
+        &mut self,
+        backend: &mut Backend,
+        at: usize,
+        len: usize,
+        packet: &[u8],
+    ) -> Result<(), Failure> {
+        self.answered = true;
+        if at == 0 {
+            self.client.write_all(packet).await.map_err(Failure::Client)?;
+        } else {
+            let mut out = Vec::with_capacity(at + packet.len());
+            out.extend_from_slice(&backend.conn.channel.input()[..at]);
+            out.extend_from_slice(packet);
+            self.client.write_all(&out).await.map_err(Failure::Client)?;
+        }
+        backend.conn.channel.consume(at + len);
+        Ok(())
+    }
+
+    /// Waits for the server, and notices a client that goes away meanwhile.
+    async fn await_more(&mut self, backend: &mut Backend, request: &Request) -> Result<(), Failure> {
+        let client = &mut *self.client;
+        let ahead_max = request.input_len + AHEAD_LEN_MAX;
+        let came = poll_fn(|cx| {
+            if let Poll::Ready(came) = backend.conn.channel.poll_fill(cx) {
+                return Poll::Ready(Ok(came));
+            }
+            while client.input().len() < ahead_max {
+                match client.poll_fill(cx) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Pending
+        });
+        match came.await {
+            Err(gone) => Err(Failure::Client(gone)),
+            Ok(Ok(0)) => Err(self.server_failure(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.server_failure(error)),
+        }
+    }
+
+    /// LOAD DATA LOCAL: the client's packets go to the server, up to and with an empty one.
+    async fn pass_file(&mut self, backend: &mut Backend, request: &mut Request) -> Result<(), Failure> {
+        self.client.consume(std::mem::take(&mut request.input_len));
+        let mut last_was_full = false;
+        loop {
+            let Some(header) = Header::read(self.client.input()) else {
+                self.client_fill().await?;
+                continue;
+            };
+            pass_packet(self.client, backend, header).await?;
+            // An empty packet ends the file, unless it is the tail of a full one.
+            if header.len == 0 && !last_was_full {
+                break;
+            }
+            last_was_full = header.len == MAX_PAYLOAD;
+        }
+        self.tracker.file_sent();
+        Ok(())
+    }
+
+    async fn client_fill(&mut self) -> Result<(), Failure> {
+        match self.client.fill().await {
+            Ok(0) => Err(Failure::Client(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::Client(error)),
+        }
+    }
+
+    fn server_failure(&self, error: io::Error) -> Failure {
+        let boundary = self.tracker.at_packet_boundary();
+        let next = if self.answered { self.tracker.last_sequence().wrapping_add(1) } else { 1 };
+        Failure::Server { error, answered: self.answered, next_sequence: boundary.then_some(next) }
+    }
+}
+
+enum Instead {
+    Same,
+    Withheld,
+    Other(Vec<u8>),
+}
+
+/// Reads an OK, and what it says of the session's state.
+fn see_ok(
+    reply: &mut Reply,
+    rows: u64,
+    client_capabilities: u32,
+    backend: &mut Backend,
+    at: usize,
+    len: usize,
+) -> Result<Instead, Malformed> {
+    let packet = &backend.conn.channel.input()[at..at + len];
+    let payload = &packet[HEADER_LEN..];
+    let ok = OkPacket::parse(payload, backend.conn.capabilities)?;
+    let ends_rows = payload[0] == 0xFE;
+    reply.outcome.status = ok.status;
+    reply.outcome.warnings = ok.warnings;
+    reply.outcome.affected_rows = (!ends_rows).then_some(ok.affected_rows);
+    reply.outcome.rows = if ends_rows { rows } else { 0 };
+    if ok.last_insert_id > 0 {
+        reply.outcome.last_insert_id = ok.last_insert_id;
+    }
+    // The two forms differ only where there is text or state.
+    let tracks = client_capabilities & capability::SESSION_TRACK != 0;
+    if ok.state.is_empty() && (tracks || ok.info.is_empty()) {
+        return Ok(Instead::Same);
+    }
+    let mut kept = Vec::new();
+    let mut reported = false;
+    // Taken out so that the backend's settings may change while they are read.
+    let state = ok.state.to_vec();
+    let (first, sequence, info) = (payload[0], packet[3], ok.info.to_vec());
+    let ok = OkPacket { state: &state, info: &info, ..ok };
+    for change in ok.changes() {
+        if change == SessionChange::State {
+            reply.state_changed = true;
+            continue;
+        }
+        reported = true;
+        reply.change_is_known &= backend.observe(&change);
+        if client_would_see(&change) {
+            OkPacket::push_change(&mut kept, &change);
+        }
+    }
+    reply.change_is_known &= reported || !reply.state_changed;
+    let mut packet = vec![0; HEADER_LEN];
+    OkPacket { state: &kept, ..ok }.push_payload(&mut packet, first, client_capabilities);
+    let header = Header { len: packet.len() - HEADER_LEN, sequence };
+    packet[..HEADER_LEN].copy_from_slice(&header.bytes());
+    Ok(Instead::Other(packet))
+}
+
+/// Sends a command whose packets are too long to hold: as they come, to the end.
+pub(super) async fn stream_command(client: &mut Channel, backend: &mut Backend) -> Result<(), Failure> {
+    loop {
+        let Some(header) = Header::read(client.input()) else {
+            match client.fill().await {
+                Ok(0) => return Err(Failure::Client(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => continue,
+                Err(error) => return Err(Failure::Client(error)),
+            }
+        };
+        pass_packet(client, backend, header).await?;
+        if header.len < MAX_PAYLOAD {
+            return Ok(());
+        }
+    }
+}
+
+/// Passes one packet from client to server without holding more of it than a buffer.
+async fn pass_packet(client: &mut Channel, backend: &mut Backend, header: Header) -> Result<(), Failure> {
+    let mut left = HEADER_LEN + header.len;
+    while left > 0 {
+        if client.input().is_empty() {
+            match client.fill().await {
+                Ok(0) => return Err(Failure::Client(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Err(Failure::Client(error)),
+            }
+        }
+        let len = left.min(client.input().len());
+        backend.conn.channel.forward(client, len).await.map_err(unanswered)?;
+        left -= len;
+    }
+    Ok(())
+}
+
+/// What servers report by default to a client that asked for session tracking.
+fn client_would_see(change: &SessionChange<'_>) -> bool {
+    match change {
+        SessionChange::Schema(_) => true,
+        SessionChange::Variable { name, .. } => matches!(
+            *name,
+            b"autocommit"
+                | b"character_set_client"
+                | b"character_set_connection"
+                | b"character_set_results"
+                | b"time_zone"
+        ),
+        _ => false,
+    }
+}
+
+fn unanswered(error: io::Error) -> Failure {
+    Failure::Server { error, answered: false, next_sequence: Some(1) }
+}
+
+fn nonsense(malformed: wire::Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, malformed)
+}

@@ -1,0 +1,370 @@
+//! One client, from login to goodbye: reads commands, hands each to what serves it.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::house::House;
+use super::login::LoggedIn;
+use super::prepared::Prepared;
+use super::registry::{Activity, Order, Orders, SessionInfo};
+use super::relay::Reply;
+use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
+use crate::backend::{Key, Lease, Opening, Settings, Wanted};
+use crate::flavour::Version;
+use crate::net::Channel;
+use crate::route::{Seen, SessionState};
+use crate::sql::Dialect;
+use crate::wire::{self, Command, ErrPacket, HEADER_LEN, Header, MAX_PAYLOAD, OkPacket, code, status};
+
+/// A logged-in client and all that is known of it.
+pub(super) struct Session {
+    pub(super) house: Arc<House>,
+    pub(super) client: Channel,
+    /// What client and proxy agreed on.
+    pub(super) capabilities: u32,
+    pub(super) info: Arc<SessionInfo>,
+    pub(super) wanted: Wanted,
+    pub(super) state: SessionState,
+    pub(super) version: Version,
+    pub(super) dialect: Dialect,
+    /// The connection the session must go on with.
+    pub(super) held: Option<Lease>,
+    pub(super) follow: Follow,
+    pub(super) last: LastResult,
+    pub(super) insert_id: InsertId,
+    pub(super) prepared: Prepared,
+    pub(super) stats: StatsMemo,
+    /// A stable hash of the client's address.
+    pub(super) client_hash: u64,
+    pub(super) draining: bool,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// COM_QUIT.
+    Quit,
+    ClientGone(io::Error),
+    /// The client sent what cannot be understood; it has been told if it could be.
+    Protocol,
+    Killed,
+    Drained,
+    IdleTooLong,
+    /// The client has been told that its state is lost with a server.
+    StateLost,
+    /// COM_CHANGE_USER: the session ends, the connection goes on with another.
+    ChangeUser {
+        payload: Vec<u8>,
+        sequence: u8,
+        capabilities: u32,
+        collation: u16,
+    },
+}
+
+/// A command at the front of the client's input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub(super) command: Command,
+    /// Bytes on the wire, header and all, if `whole`; else of the part that has come.
+    pub(super) len: usize,
+    /// All of it has come. Otherwise it is too long to hold, and is passed on as it comes.
+    pub(super) whole: bool,
+}
+
+/// How much of a statement too long to hold is looked at.
+const PREFIX_LEN: usize = 64 * 1024;
+
+impl Session {
+    pub(super) fn new(id: u32, logged_in: LoggedIn, house: Arc<House>) -> Self {
+        let LoggedIn {
+            channel, peer, credential, schema, capabilities, collation, attributes, backend, ..
+        } = logged_in;
+        let user: Arc<str> = credential.user.as_str().into();
+        let schema: Option<Arc<str>> = schema.map(Arc::from);
+        let wanted = Wanted {
+            key: Key {
+                user: Arc::clone(&user),
+                profile: Wanted::profile(capabilities),
+                collation,
+                has_schema: schema.is_some(),
+            },
+            settings: Settings::with_schema(schema.clone()),
+            opening: Opening { credential, attributes: attributes.into(), schema },
+        };
+        if let Some((server, conn)) = backend {
+            let (pool, wanted) = (Arc::clone(house.pool(server)), wanted.clone());
+            tokio::spawn(async move { pool.adopt(conn, &wanted).await });
+        }
+        let defaults = house.defaults();
+        let version = house.topology.load().version().unwrap_or(Version::parse(""));
+        let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
+        let serializable = is_serializable(&wanted.settings, defaults.as_deref());
+        Self {
+            info: house.registry.add(id, peer, &user),
+            client: channel,
+            capabilities,
+            state: SessionState { autocommit, serializable, ..SessionState::default() },
+            version,
+            dialect: dialect_of(&wanted.settings, defaults.as_deref(), version, collation),
+            wanted,
+            held: None,
+            follow: Follow::No,
+            last: LastResult::default(),
+            insert_id: InsertId::Known(0),
+            prepared: Prepared::default(),
+            stats: StatsMemo::default(),
+            client_hash: hash_address(peer.ip()),
+            draining: false,
+            house,
+        }
+    }
+
+    /// Serves the client until one of the two leaves, or another user is to be served.
+    pub(super) async fn run(mut self) -> (End, Channel) {
+        let end = loop {
+            let served = match self.next_command().await {
+                Ok(incoming) => self.serve(incoming).await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = served {
+                break end;
+            }
+            self.rest();
+        };
+        if !matches!(end, End::ChangeUser { .. }) {
+            self.say_goodbye(&end).await;
+        }
+        self.give_back_held();
+        tracing::debug!(session = self.info.id, ?end, "session ended");
+        (end, self.client)
+    }
+
+    /// The statement is over: what people see of the session, until the next command.
+    fn rest(&mut self) {
+        self.info.set_activity(Activity::Idle, self.house.registry.millis(Instant::now()));
+    }
+
+    async fn next_command(&mut self) -> Result<Incoming, End> {
+        loop {
+            if let Some(incoming) = self.look().await? {
+                return Ok(incoming);
+            }
+            if self.draining && !self.state.holds_connection() && self.client.input().is_empty() {
+                return Err(End::Drained);
+            }
+            let woken = poll_fn(|cx| {
+                let orders = self.info.poll_orders(cx);
+                if !orders.is_empty() {
+                    return Poll::Ready(Woken::Orders(orders));
+                }
+                match self.client.poll_news(cx) {
+                    Poll::Ready(Ok(())) => self.client.poll_fill(cx).map(Woken::Came),
+                    Poll::Ready(Err(error)) => Poll::Ready(Woken::Came(Err(error))),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            match woken.await {
+                Woken::Came(Ok(0)) => return Err(End::ClientGone(io::ErrorKind::UnexpectedEof.into())),
+                Woken::Came(Ok(_)) => {}
+                Woken::Came(Err(error)) => return Err(End::ClientGone(error)),
+                Woken::Orders(orders) => self.obey(orders)?,
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Orders) -> Result<(), End> {
+        if orders.has(Order::Kill) {
+            return Err(End::Killed);
+        }
+        if orders.has(Order::DrainNow) {
+            return Err(End::Drained);
+        }
+        if orders.has(Order::IdleTooLong) {
+            return Err(End::IdleTooLong);
+        }
+        self.draining |= orders.has(Order::Drain);
+        if orders.has(Order::GiveWay) && self.follow == Follow::Possible {
+            self.give_back_held();
+        }
+        if orders.has(Order::Rest) {
+            self.client.release_buffer();
+        }
+        Ok(())
+    }
+
+    /// Looks whether a command has come, and whether it may be served.
+    async fn look(&mut self) -> Result<Option<Incoming>, End> {
+        let input = self.client.input();
+        let Some(header) = Header::read(input) else { return Ok(None) };
+        if header.sequence != 0 {
+            return self
+                .end_with(ErrPacket::new(code::PACKETS_OUT_OF_ORDER, "Got packets out of order"))
+                .await;
+        }
+        if header.len > self.house.limits.max_allowed_packet {
+            let message = "Got a packet bigger than 'max_allowed_packet' bytes";
+            return self.end_with(ErrPacket::new(code::PACKET_TOO_LARGE, message)).await;
+        }
+        let Some(byte) = input.get(HEADER_LEN) else {
+            if header.len == 0 {
+                let error = ErrPacket::new(code::MALFORMED_PACKET, "Malformed communication packet");
+                return self.end_with(error).await;
+            }
+            return Ok(None);
+        };
+        let command = Command::of(*byte);
+        let len = HEADER_LEN + header.len;
+        let whole = header.len <= self.house.limits.statement_buffer && header.len < MAX_PAYLOAD;
+        let needed = if whole { len } else { PREFIX_LEN.min(len) };
+        if input.len() < needed {
+            return Ok(None);
+        }
+        Ok(Some(Incoming { command, len: if whole { len } else { input.len() }, whole }))
+    }
+
+    async fn end_with<T>(&mut self, error: ErrPacket) -> Result<T, End> {
+        self.write(&error.payload(), 1).await?;
+        Err(End::Protocol)
+    }
+
+    /// Says why the session ends, where the client would otherwise not know.
+    async fn say_goodbye(&mut self, end: &End) {
+        let error = match end {
+            End::Drained => ErrPacket::new(code::SERVER_SHUTDOWN, "Server shutdown in progress"),
+            End::IdleTooLong => ErrPacket::new(
+                code::CLIENT_INTERACTION_TIMEOUT,
+                "The client was disconnected by the server because of inactivity.",
+            ),
+            End::Killed => ErrPacket::new(code::QUERY_INTERRUPTED, "Connection was killed"),
+            End::Quit | End::ClientGone(_) | End::Protocol | End::StateLost | End::ChangeUser { .. } => {
+                return self.client.shutdown().await;
+            }
+        };
+        // It may have gone as well; then there is nobody to tell.
+        let _ = self.client.write_message(&error.payload(), 0).await;
+        self.client.shutdown().await;
+    }
+
+    /// Lets the connection go, clean or to be cleaned.
+    pub(super) fn give_back_held(&mut self) {
+        if let Some(lease) = self.held.take() {
+            if self.state.holds_connection() { lease.release_after_reset() } else { lease.release_clean() }
+        }
+        self.follow = Follow::No;
+    }
+
+    pub(super) async fn write(&mut self, payload: &[u8], sequence: u8) -> Result<(), End> {
+        self.client.write_message(payload, sequence).await.map(drop).map_err(End::ClientGone)
+    }
+
+    /// Answers a command that ends here with OK.
+    pub(super) async fn answer_ok(&mut self) -> Result<(), End> {
+        let mut payload = Vec::new();
+        OkPacket { status: self.status(), ..OkPacket::default() }.push_payload(
+            &mut payload,
+            0,
+            self.capabilities,
+        );
+        self.write(&payload, 1).await
+    }
+
+    /// The status flags as the client last saw them.
+    pub(super) fn status(&self) -> u16 {
+        let mut flags = 0;
+        if self.state.autocommit {
+            flags |= status::AUTOCOMMIT;
+        }
+        match self.state.transaction {
+            crate::route::Transaction::None => {}
+            crate::route::Transaction::ReadWrite => flags |= status::IN_TRANS,
+            crate::route::Transaction::ReadOnly => flags |= status::IN_TRANS | status::IN_TRANS_READONLY,
+        }
+        if self.dialect.no_backslash_escapes {
+            flags |= status::NO_BACKSLASH_ESCAPES;
+        }
+        flags
+    }
+
+    /// Consumes the command at the front of the input.
+    pub(super) fn consume(&mut self, len: usize) {
+        self.client.consume(len);
+    }
+
+    pub(super) fn payload(&self, incoming: Incoming) -> &[u8] {
+        &self.client.input()[HEADER_LEN..incoming.len]
+    }
+
+    /// Takes over what the server reported of variables and schema.
+    pub(super) fn adopt_settings(&mut self, lease: &Lease) {
+        let same = lease.settings.same_variables(&self.wanted.settings)
+            && lease.settings.schema == self.wanted.settings.schema;
+        if same {
+            return;
+        }
+        self.wanted.settings = lease.settings.clone();
+        self.wanted.key.has_schema = self.wanted.settings.schema.is_some();
+        self.wanted.opening.schema.clone_from(&self.wanted.settings.schema);
+        self.read_settings();
+        let schema = self.wanted.settings.schema.clone();
+        self.info.update(|seen| seen.schema = schema);
+    }
+
+    /// Works out what the settings mean for reading statements and for routing.
+    pub(super) fn read_settings(&mut self) {
+        let defaults = self.house.defaults();
+        let settings = &self.wanted.settings;
+        self.state.serializable = is_serializable(settings, defaults.as_deref());
+        self.dialect = dialect_of(settings, defaults.as_deref(), self.version, self.wanted.key.collation);
+    }
+
+    /// What the end of a reply says of the session, for routing.
+    pub(super) fn seen(&self, reply: &Reply) -> Seen {
+        let outcome = &reply.outcome;
+        let failed = outcome.error.is_some();
+        // An ERR carries no flags: what was, still is, unless the server rolled back and says so later.
+        let flags = if failed { self.status() } else { outcome.status };
+        Seen {
+            in_transaction: flags & status::IN_TRANS != 0,
+            read_only_transaction: flags & status::IN_TRANS_READONLY != 0,
+            autocommit: flags & status::AUTOCOMMIT != 0,
+            state_changed: reply.state_changed,
+            change_is_known: reply.change_is_known,
+            failed,
+        }
+    }
+
+    pub(super) fn capability(&self, flag: u32) -> bool {
+        self.capabilities & flag != 0
+    }
+
+    pub(super) fn count_statement(&self) {
+        self.info.statements.fetch_add(1, Relaxed);
+        self.house.counters.statements.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn statement_of(&self, incoming: Incoming) -> Result<std::ops::Range<usize>, wire::Malformed> {
+        let range = wire::statement_range(self.payload(incoming), self.capabilities)?;
+        Ok(HEADER_LEN + range.start..HEADER_LEN + range.end)
+    }
+}
+
+/// The same for every connection from one address; stays the same over restarts.
+fn hash_address(address: std::net::IpAddr) -> u64 {
+    let bytes = match address {
+        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        std::net::IpAddr::V6(v6) => v6.octets(),
+    };
+    // FNV-1a: the routing mixes it further.
+    bytes
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+enum Woken {
+    Came(io::Result<usize>),
+    Orders(Orders),
+}
