@@ -210,6 +210,25 @@ impl Channel {
         }
     }
 
+    /// As `read_message`, for a message of one packet behind which TLS may begin: takes not a byte too many,
+    /// because what follows belongs to the TLS handshake, and clients send both at once.
+    pub async fn read_message_alone(&mut self, limit: usize) -> io::Result<(Vec<u8>, u8)> {
+        if !self.input.is_empty() {
+            return self.read_message(limit).await;
+        }
+        let mut header = [0; wire::HEADER_LEN];
+        self.stream.read_exact(&mut header).await?;
+        let Some(wire::Header { len, sequence }) = wire::Header::read(&header) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        if len > limit.min(wire::MAX_PAYLOAD - 1) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, wire::Malformed("longer than allowed")));
+        }
+        let mut payload = vec![0; len];
+        self.stream.read_exact(&mut payload).await?;
+        Ok((payload, sequence.wrapping_add(1)))
+    }
+
     /// Sends `payload` as one message. Returns the sequence number after it.
     pub async fn write_message(&mut self, payload: &[u8], sequence: u8) -> io::Result<u8> {
         let mut out = Vec::with_capacity(payload.len() + wire::HEADER_LEN);

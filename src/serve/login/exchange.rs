@@ -36,7 +36,18 @@ impl Exchange {
 
     /// Reads one packet. Wiped when dropped, because it may hold the password.
     pub(super) async fn receive(&mut self) -> Result<Zeroizing<Vec<u8>>, LoginError> {
-        let (payload, next) = self.channel()?.read_message(LOGIN_PACKET_MAX).await.map_err(read_error)?;
+        let read = self.channel()?.read_message(LOGIN_PACKET_MAX).await;
+        self.received(read)
+    }
+
+    /// As `receive`, for a packet behind which TLS may begin.
+    pub(super) async fn receive_alone(&mut self) -> Result<Zeroizing<Vec<u8>>, LoginError> {
+        let read = self.channel()?.read_message_alone(LOGIN_PACKET_MAX).await;
+        self.received(read)
+    }
+
+    fn received(&mut self, read: io::Result<(Vec<u8>, u8)>) -> Result<Zeroizing<Vec<u8>>, LoginError> {
+        let (payload, next) = read.map_err(read_error)?;
         if next != self.sequence.wrapping_add(1) {
             return Err(Malformed("packet out of order").into());
         }

@@ -44,7 +44,7 @@ pub(super) async fn greet(
         plugin: plugin.name().to_owned(),
     };
     exchange.send(&greeting.payload()).await?;
-    let first = exchange.receive().await?;
+    let first = exchange.receive_alone().await?;
     let asks_for_tls = handshake::client_capabilities(&first)? & capability::SSL != 0;
     match &front.tls {
         Some(tls) if asks_for_tls => {
