@@ -129,7 +129,6 @@ fn held(session: &SessionState) -> Option<Because> {
         Transaction::ReadWrite => Some(Because::Transaction),
         Transaction::ReadOnly => Some(Because::ReadOnlyTransaction),
         Transaction::None if !session.pins.is_empty() => Some(Because::Pinned),
-        Transaction::None if session.next_transaction_set => Some(Because::Transaction),
         Transaction::None => None,
     }
 }

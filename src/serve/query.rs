@@ -32,7 +32,7 @@ impl Session {
         let judged = if incoming.whole {
             self.house.judge.judge(text, &self.dialect, schema, &catalog)
         } else {
-            sql::judge_truncated(text, &self.dialect)
+            self.house.judge.judge_truncated(text, &self.dialect, schema, &catalog)
         };
         if let Kind::Kill { query_only, id: Some(id) } = judged.statement.kind {
             self.consume(incoming.len);
@@ -319,10 +319,7 @@ impl Session {
         let digest = &judged.statement.digest;
         tracing::warn!(%digest, "a replica refused this as a write; it goes to the primary from now on");
         let Ok(range) = self.statement_of(incoming) else { return };
-        let catalog = self.house.catalog.load();
-        let schema = self.wanted.settings.schema.as_deref();
-        let text = &self.client.input()[range];
-        self.house.judge.remember_write(text, &self.dialect, schema, &catalog);
+        self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
         let mut statement = (*judged.statement).clone();
         statement.access = Access::Write(sql::WriteBecause::Learned);
         judged.to_mut().statement = Arc::new(statement);
@@ -425,7 +422,6 @@ impl Session {
     /// The connection is gone, and with it all that lived there.
     pub(super) fn forget_lost_state(&mut self) {
         self.state.transaction = Transaction::None;
-        self.state.next_transaction_set = false;
         self.state.pins = sql::PinSet::EMPTY;
         self.prepared.clear();
         self.follow = Follow::No;

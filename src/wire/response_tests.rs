@@ -23,12 +23,18 @@ fn reply(parts: &[Part], deprecate_eof: bool) -> Vec<u8> {
         match part {
             Part::Raw(raw) => payload.extend_from_slice(raw),
             Part::Ok { more } => {
-                OkPacket { status: flags(*more), affected_rows: 3, ..OkPacket::default() }
-                    .push_payload(&mut payload, 0, capabilities);
+                OkPacket { status: flags(*more), affected_rows: 3, ..OkPacket::default() }.push_payload(
+                    &mut payload,
+                    0,
+                    capabilities,
+                );
             }
             Part::RowsEnd { more } if deprecate_eof => {
-                OkPacket { status: flags(*more), ..OkPacket::default() }
-                    .push_payload(&mut payload, 0xFE, capabilities);
+                OkPacket { status: flags(*more), ..OkPacket::default() }.push_payload(
+                    &mut payload,
+                    0xFE,
+                    capabilities,
+                );
             }
             Part::RowsEnd { more } => payload.extend_from_slice(&eof_packet(flags(*more), 0)),
             Part::Eof { status } => payload.extend_from_slice(&eof_packet(*status, 0)),
@@ -41,7 +47,8 @@ fn reply(parts: &[Part], deprecate_eof: bool) -> Vec<u8> {
 
 /// A result set of two columns.
 fn result_set(rows: &[Vec<u8>], deprecate_eof: bool, more: bool) -> Vec<Part> {
-    let mut parts = vec![Part::Raw(vec![2]), Part::Raw(b"\x03defone".to_vec()), Part::Raw(b"\x03deftwo".to_vec())];
+    let mut parts =
+        vec![Part::Raw(vec![2]), Part::Raw(b"\x03defone".to_vec()), Part::Raw(b"\x03deftwo".to_vec())];
     if !deprecate_eof {
         parts.push(Part::Eof { status: status::AUTOCOMMIT });
     }
@@ -88,7 +95,12 @@ fn replies_of_every_form_end_where_they_end() {
         let cases: Vec<(&str, Expect, Vec<Part>, Vec<Kind>)> = vec![
             ("ok", Expect::Results, vec![Part::Ok { more: false }], vec![Kind::Ok]),
             ("error", Expect::Results, vec![Part::Err], vec![Kind::Err]),
-            ("rows", Expect::Results, result_set(&[row.clone(), row.clone()], deprecate_eof, false), vec![ended]),
+            (
+                "rows",
+                Expect::Results,
+                result_set(&[row.clone(), row.clone()], deprecate_eof, false),
+                vec![ended],
+            ),
             ("no rows", Expect::Results, result_set(&[], deprecate_eof, false), vec![ended]),
             (
                 "two results and an ok",
@@ -111,7 +123,12 @@ fn replies_of_every_form_end_where_they_end() {
                 },
                 vec![Kind::Err],
             ),
-            ("fields", Expect::Rows, vec![Part::Raw(b"\x03def".to_vec()), Part::RowsEnd { more: false }], vec![ended]),
+            (
+                "fields",
+                Expect::Rows,
+                vec![Part::Raw(b"\x03def".to_vec()), Part::RowsEnd { more: false }],
+                vec![ended],
+            ),
             ("statistics", Expect::Text, vec![Part::Raw(b"Uptime: 1".to_vec())], vec![]),
             ("a pong", Expect::Ok, vec![Part::Ok { more: false }], vec![Kind::Ok]),
             ("an option", Expect::Ok, vec![Part::Eof { status: 2 }], vec![Kind::Eof]),
@@ -193,7 +210,12 @@ fn state_is_reported_and_taken_out() {
     for change in &changes {
         OkPacket::push_change(&mut state, change);
     }
-    let ok = OkPacket { status: status::AUTOCOMMIT, info: b"Rows matched: 1", state: &state, ..OkPacket::default() };
+    let ok = OkPacket {
+        status: status::AUTOCOMMIT,
+        info: b"Rows matched: 1",
+        state: &state,
+        ..OkPacket::default()
+    };
     let mut tracked = Vec::new();
     ok.push_payload(&mut tracked, 0, capability::SESSION_TRACK);
     let read = OkPacket::parse(&tracked, capability::SESSION_TRACK).expect("our own");
@@ -201,7 +223,10 @@ fn state_is_reported_and_taken_out() {
     let mut plain = Vec::new();
     read.push_payload(&mut plain, 0, 0);
     let stripped = OkPacket::parse(&plain, 0).expect("our own");
-    assert_eq!((stripped.info, stripped.state, stripped.status), (&b"Rows matched: 1"[..], &b""[..], status::AUTOCOMMIT));
+    assert_eq!(
+        (stripped.info, stripped.state, stripped.status),
+        (&b"Rows matched: 1"[..], &b""[..], status::AUTOCOMMIT)
+    );
 }
 
 proptest! {
