@@ -4,3 +4,5 @@ mod cases;
 mod cli;
 mod config;
 mod control;
+mod control_loop;
+mod observation;
