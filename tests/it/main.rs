@@ -6,3 +6,4 @@ mod config;
 mod control;
 mod control_loop;
 mod observation;
+mod login;
