@@ -403,6 +403,40 @@ impl Drop for Slot<'_> {
     }
 }
 
+impl Counters {
+    /// Every counter by name.
+    pub fn all(&self) -> Vec<(&'static str, u64)> {
+        // Taken apart, so that a counter cannot be added and not shown.
+        let Self {
+            connected,
+            failed,
+            reused,
+            waited,
+            wait_micros,
+            timed_out,
+            replaced,
+            reset,
+            settled,
+            closed,
+            severed,
+        } = self;
+        let named = [
+            ("connected", connected),
+            ("failed", failed),
+            ("reused", reused),
+            ("waited", waited),
+            ("wait_micros", wait_micros),
+            ("timed_out", timed_out),
+            ("replaced", replaced),
+            ("reset", reset),
+            ("settled", settled),
+            ("closed", closed),
+            ("severed", severed),
+        ];
+        named.into_iter().map(|(name, counter)| (name, counter.load(Relaxed))).collect()
+    }
+}
+
 impl Wanted {
     /// The flags of `client` that belong in a key.
     pub fn profile(client: u32) -> u32 {

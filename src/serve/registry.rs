@@ -136,6 +136,20 @@ impl Registry {
         self.len() == 0
     }
 
+    /// Ends a session from outside. Whether there was one.
+    pub fn kill(&self, id: u32) -> bool {
+        let session = self.get(id);
+        if let Some(session) = &session {
+            session.order(Order::Kill);
+        }
+        session.is_some()
+    }
+
+    /// Time since start.
+    pub fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+
     /// Tells every session.
     pub fn order_all(&self, order: Order) {
         for session in self.all() {
