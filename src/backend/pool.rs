@@ -126,6 +126,10 @@ impl Pool {
         Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
     }
 
+    pub(super) fn setup(&self) -> SessionSetup {
+        self.setup
+    }
+
     pub fn target(&self) -> &Target {
         &self.target
     }

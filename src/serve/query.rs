@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
-use super::relay::{self, Failure, Reply, Request};
+use super::relay::{self, Failure, Refused, Reply, Request};
 use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease};
@@ -63,12 +63,18 @@ impl Session {
             let mut lease = lease;
             let server = lease.pool().server;
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
-            let withhold = may_repeat && self.house.topology.load().primary != Some(server);
+            let on_primary = self.house.topology.load().primary == Some(server);
+            let refusal = match self.state.transaction {
+                _ if on_primary => Refused::Pass,
+                Transaction::ReadOnly => Refused::AsReadOnlyTransaction,
+                _ if may_repeat => Refused::Withhold,
+                _ => Refused::Pass,
+            };
             let mut request = Request {
                 input_len: if incoming.whole { incoming.len } else { 0 },
                 instead: self.substitute(&judged, incoming, route),
                 expect,
-                withhold_refusal: withhold,
+                refusal,
             };
             self.show_active(&judged, &route, &lease);
             match self.exchange(incoming, &mut lease, &mut request).await {
@@ -438,6 +444,7 @@ impl Session {
             seen.statement = Some(Arc::clone(&judged.statement));
             seen.because = Some(route.because);
             seen.backend = Some(backend);
+            seen.server = Some(backend.0);
             seen.pins = pins;
         });
     }

@@ -1,0 +1,7 @@
+//! Logging in, both sides: packets, plugins, our client against scripted servers, our front against clients.
+
+mod client;
+mod codec;
+mod front;
+mod plugins;
+mod rig;
