@@ -1,13 +1,163 @@
 //! Composition root: builds every room and hands each what it needs.
 
+mod accounts;
+mod catalog;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
+
+use crate::backend::{BackendTlsSetup, Pool, SessionSetup, Target};
 use crate::config::Config;
+use crate::control::{self, Control, Outlook};
+use crate::serve::accounts::CredentialCache;
+use crate::serve::login::{FrontLogin, Servers, listed};
+use crate::serve::tls::{FrontTlsSetup, load_rsa_key};
+use crate::serve::{self, Counters, Digests, House, Registry};
 use crate::shutdown::Shutdown;
+use crate::sql;
+use crate::topology::{self, Exclusion, Role, Snapshot, Standing};
+
+/// How long clients are kept waiting at start for the first look at the servers.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// Digests whose statistics are kept.
+const DIGEST_STATS_MAX: usize = 10_000;
+
+/// A proxy that serves.
+pub struct Running {
+    /// Where clients connect.
+    pub front: SocketAddr,
+    pub house: Arc<House>,
+    pub outlook: Outlook,
+    finished: JoinHandle<()>,
+}
+
+impl Running {
+    /// Returns when the proxy has drained.
+    pub async fn finished(self) -> anyhow::Result<()> {
+        self.finished.await.context("the front stopped by an error in the program")
+    }
+}
 
 /// Runs the proxy until it has drained.
 ///
 /// # Errors
 /// Where a port cannot be bound or a file cannot be written.
-pub async fn run(_config: Config, mut shutdown: Shutdown) -> anyhow::Result<()> {
-    shutdown.draining().await;
-    Ok(())
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    start(config, shutdown).await?.finished().await
+}
+
+/// Starts the proxy: binds its ports, looks at the servers, serves.
+///
+/// # Errors
+/// Where a port cannot be bound or a file cannot be read or written.
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
+    let bound = serve::bind(config.listen.address)
+        .with_context(|| format!("cannot listen on {}", config.listen.address))?;
+    let front = bound.address()?;
+    let (control, outlook) = Control::new(&config.cluster, config.routing.max_lag);
+    let house = Arc::new(house(&config, &outlook)?);
+    let login = Arc::new(front_login(&config, &outlook, &house)?);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(control::run(control, shutdown.clone()));
+    tasks.spawn(catalog::follow(outlook.catalog.clone(), Arc::clone(&house.catalog)));
+    tasks.spawn(follow_topology(outlook.topology.clone(), house.pools.clone()));
+    first_look(outlook.topology.clone()).await;
+    tracing::info!(%front, servers = config.cluster.servers.len(), "serving");
+    let served = bound.run(Arc::clone(&house), login, shutdown);
+    let finished = tokio::spawn(async move {
+        served.await;
+        // The rest has nobody left to work for.
+        drop(tasks);
+    });
+    Ok(Running { front, house, outlook, finished })
+}
+
+fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {
+    let tls = Arc::new(BackendTlsSetup::load(&config.cluster.tls).context("cluster.tls")?);
+    let setup = SessionSetup { tracked: sql::tracked_variables };
+    let pools = config.cluster.servers.iter().enumerate().map(|(index, server)| {
+        let target = Target {
+            address: server.address.as_str().into(),
+            tls: Arc::clone(&tls),
+            connect_timeout: config.pool.connect_timeout,
+        };
+        Pool::new(topology::ServerId(index as u16), target, config.pool.clone(), setup)
+    });
+    Ok(House {
+        topology: outlook.topology.clone(),
+        pools: pools.collect(),
+        judge: sql::Judge::new(config.limits.digest_cache),
+        catalog: Arc::new(ArcSwap::from_pointee(sql::Catalog::default())),
+        dictionary: outlook.catalog.clone(),
+        listen: config.listen.clone(),
+        routing: config.routing.clone(),
+        limits: config.limits.clone(),
+        registry: Registry::default(),
+        digests: Digests::new(DIGEST_STATS_MAX, config.cluster.servers.len()),
+        counters: Counters::default(),
+        turns: AtomicU64::new(0),
+    })
+}
+
+fn front_login(config: &Config, outlook: &Outlook, house: &House) -> anyhow::Result<FrontLogin> {
+    let targets = house.pools.iter().map(|pool| pool.target().clone()).collect();
+    Ok(FrontLogin {
+        tls: FrontTlsSetup::load(&config.listen.tls, &config.data_dir).context("listen.tls")?,
+        rsa: load_rsa_key(&config.data_dir).context("the password key")?,
+        users: listed(&config.users),
+        servers: Some(Servers::new(outlook.topology.clone(), targets)),
+        accounts: accounts::lookup(outlook.catalog.clone()),
+        cache: CredentialCache::new(config.listen.auth_cache),
+        login_timeout: config.listen.login_timeout,
+    })
+}
+
+/// Waits until there is a server to send clients to, but not for long: they are told what is wrong otherwise.
+async fn first_look(mut topology: topology::Reader) {
+    let ready = async {
+        while !topology.load().servers.iter().any(|server| server.standing == Standing::Serving) {
+            topology.changed().await;
+        }
+    };
+    if tokio::time::timeout(FIRST_LOOK, ready).await.is_err() {
+        tracing::warn!("no server can be used yet; serving all the same");
+    }
+}
+
+/// Lets pools act on what the control line publishes: connections to a replica that is held to be
+/// unreachable are cut, those to one that takes nothing are not kept.
+async fn follow_topology(mut topology: topology::Reader, pools: Vec<Arc<Pool>>) {
+    let mut before = topology.load().clone();
+    loop {
+        topology.changed().await;
+        let now = Arc::clone(&topology.load());
+        for pool in &pools {
+            act_on_change(pool, &before, &now);
+        }
+        before = now;
+    }
+}
+
+fn act_on_change(pool: &Arc<Pool>, before: &Snapshot, now: &Snapshot) {
+    let (was, is) = (before.server(pool.server), now.server(pool.server));
+    if was.standing == is.standing {
+        return;
+    }
+    match &is.standing {
+        Standing::Serving => {
+            let pool = Arc::clone(pool);
+            tokio::spawn(async move { pool.warm().await });
+        }
+        // Whoever waits for a replica's answer is better off asking another. A primary's silence is not for
+        // us to end: its statements may yet be executed and answered.
+        Standing::Excluded(Exclusion::Unreachable(_)) if is.role == Role::Replica => pool.sever(),
+        Standing::Excluded(_) => pool.close_idle(),
+    }
 }

@@ -126,6 +126,10 @@ impl Pool {
         Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
     }
 
+    pub(super) fn setup(&self) -> SessionSetup {
+        self.setup
+    }
+
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -396,6 +400,40 @@ impl Drop for Slot<'_> {
         if let Some(pool) = self.0 {
             pool.slot_closed();
         }
+    }
+}
+
+impl Counters {
+    /// Every counter by name.
+    pub fn all(&self) -> Vec<(&'static str, u64)> {
+        // Taken apart, so that a counter cannot be added and not shown.
+        let Self {
+            connected,
+            failed,
+            reused,
+            waited,
+            wait_micros,
+            timed_out,
+            replaced,
+            reset,
+            settled,
+            closed,
+            severed,
+        } = self;
+        let named = [
+            ("connected", connected),
+            ("failed", failed),
+            ("reused", reused),
+            ("waited", waited),
+            ("wait_micros", wait_micros),
+            ("timed_out", timed_out),
+            ("replaced", replaced),
+            ("reset", reset),
+            ("settled", settled),
+            ("closed", closed),
+            ("severed", severed),
+        ];
+        named.into_iter().map(|(name, counter)| (name, counter.load(Relaxed))).collect()
     }
 }
 

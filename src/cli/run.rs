@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::Outcome;
 use super::args::{PlaygroundArguments, RunArguments};
 use crate::config::Config;
-use crate::{app, shutdown, telemetry};
+use crate::{app, playground, shutdown, telemetry};
 
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Outcome> {
     let config = match Config::load(&arguments.config) {
@@ -18,17 +18,34 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Outcome> {
         }
     };
     telemetry::start(&config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime's threads")?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let shutdown = shutdown::on_signals().context("cannot listen for signals")?;
         app::run(config, shutdown).await
     })?;
     Ok(Outcome::Success)
 }
 
-pub(super) fn playground(_arguments: &PlaygroundArguments) -> anyhow::Result<Outcome> {
-    anyhow::bail!("the playground waits for its room");
+pub(super) fn playground(arguments: &PlaygroundArguments) -> anyhow::Result<Outcome> {
+    let flavour = arguments.flavour.map(Into::into);
+    let mut cluster = playground::Options::new(flavour);
+    cluster.replicas = usize::from(arguments.replicas);
+    cluster.keep.clone_from(&arguments.keep);
+    let options = playground::TourOptions { cluster, port: arguments.port };
+    let progress = |line: &str| {
+        // Nobody reads any more, perhaps; the playground goes on.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    };
+    runtime()?.block_on(playground::run(options, &progress, |config| async move {
+        telemetry::start(&config.log)?;
+        let shutdown = shutdown::on_signals().context("cannot listen for signals")?;
+        app::run(config, shutdown).await
+    }))?;
+    Ok(Outcome::Success)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime's threads")
 }

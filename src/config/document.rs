@@ -46,8 +46,8 @@ const KEYS: &[Key] = &[
         "cluster.control",
         "user",
         "The database account for health checks and for reading routines, views and accounts.\n\
-         MySQL: GRANT REPLICATION CLIENT, SELECT ON *.* TO …;  MariaDB: GRANT REPLICA MONITOR, BINLOG MONITOR,\n\
-         SELECT, SHOW VIEW ON *.* TO …;",
+         MySQL: GRANT SELECT, SHOW VIEW, REPLICATION CLIENT ON *.* TO …\n\
+         MariaDB: GRANT SELECT, SHOW VIEW, REPLICA MONITOR, BINLOG MONITOR ON *.* TO …",
         Shown::Replace("\"pointsman\""),
     ),
     key(
@@ -91,7 +91,7 @@ const KEYS: &[Key] = &[
         "mode",
         "How connections to the servers are encrypted: \"disabled\"; \"preferred\", where the server offers it;\n\
          \"required\", or refused; \"verify-ca\", certificate signed by ca, its names not checked;\n\
-         \"verify-full\", signed by ca and naming the host.",
+         \"verify-full\", signed by ca and naming the host. (Health checks take verify-ca for verify-full.)",
         Shown::Default(|c| {
             text(match c.cluster.tls.mode {
                 BackendTlsMode::Disabled => "disabled",

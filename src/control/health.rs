@@ -11,9 +11,10 @@ pub struct Thresholds {
     pub successes: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// Not probed yet.
+    #[default]
     Unknown,
     Up {
         /// Evidence against it, in failed probes without a good one between.

@@ -1,1 +1,22 @@
-//! The `playground` room.
+//! A primary and its replicas from the server programs of this machine, for trying, testing and measuring.
+
+mod accounts;
+mod cluster;
+mod error;
+mod guard;
+mod ports;
+mod programs;
+mod replication;
+mod server;
+mod template;
+mod tour;
+
+pub use accounts::{APP, Account, CONTROL, ROOT};
+pub use cluster::{Cluster, Options};
+pub use error::Error;
+pub use programs::Programs;
+pub use server::Server;
+pub use tour::{TourOptions, config, run};
+
+/// Takes one line of progress at a time; starting a cluster takes seconds, and people watch.
+pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);

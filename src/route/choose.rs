@@ -53,8 +53,8 @@ pub enum Because {
     NoReplicaServing,
     /// The primary's turn to read, by configuration.
     PrimaryTurn,
-    /// Neither reads nor writes data: ping and the like.
-    Session,
+    /// A read that ties the session to its connection: from there it must be able to write.
+    Pins,
 }
 
 impl Because {
@@ -72,7 +72,7 @@ impl Because {
         Because::FollowsStatement,
         Because::NoReplicaServing,
         Because::PrimaryTurn,
-        Because::Session,
+        Because::Pins,
     ];
 }
 
@@ -111,6 +111,9 @@ pub fn route(
     if let Some(Hint::Primary) = hint {
         return primary(snapshot, Because::HintPrimary);
     }
+    if !statement.pins.is_empty() {
+        return primary(snapshot, Because::Pins);
+    }
     if !session.autocommit {
         return primary(snapshot, Because::AutocommitOff);
     }
@@ -129,7 +132,6 @@ fn held(session: &SessionState) -> Option<Because> {
         Transaction::ReadWrite => Some(Because::Transaction),
         Transaction::ReadOnly => Some(Because::ReadOnlyTransaction),
         Transaction::None if !session.pins.is_empty() => Some(Because::Pinned),
-        Transaction::None if session.next_transaction_set => Some(Because::Transaction),
         Transaction::None => None,
     }
 }
@@ -267,7 +269,7 @@ impl fmt::Display for Because {
             Because::FollowsStatement => "asks about the statement before it",
             Because::NoReplicaServing => "no replica may take reads now",
             Because::PrimaryTurn => "the primary takes reads in turn",
-            Because::Session => "touches no data",
+            Because::Pins => "pins the session",
         })
     }
 }

@@ -11,8 +11,6 @@ pub struct SessionState {
     pub serializable: bool,
     /// What ties the session to the connection it holds.
     pub pins: PinSet,
-    /// A one-shot SET TRANSACTION that the next transaction will use up.
-    pub next_transaction_set: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,31 +37,34 @@ pub struct Seen {
 
 impl Default for SessionState {
     fn default() -> Self {
-        Self {
-            transaction: Transaction::None,
-            autocommit: true,
-            serializable: false,
-            pins: PinSet::EMPTY,
-            next_transaction_set: false,
-        }
+        Self { transaction: Transaction::None, autocommit: true, serializable: false, pins: PinSet::EMPTY }
     }
 }
 
 impl SessionState {
     /// Whether the next statement must run on the connection of the last.
     pub fn holds_connection(&self) -> bool {
-        !self.pins.is_empty() || self.transaction != Transaction::None || self.next_transaction_set
+        !self.pins.is_empty() || self.transaction != Transaction::None
     }
 
     /// Takes in the end of a statement.
     pub fn observe(&mut self, statement: &Statement, seen: Seen) {
         self.observe_status(seen);
+        // SET TRANSACTION is used up by the transaction that follows, were it one statement long.
+        if self.transaction == Transaction::None && statement.kind != Kind::Set {
+            self.pins = self.pins.without(PinSet::of(PinCause::NextTransaction));
+        }
+        // What SQL_CALC_FOUND_ROWS counted is told until the next SELECT.
+        if statement.kind == Kind::Select && !statement.needs.found_rows {
+            self.pins = self.pins.without(PinSet::of(PinCause::FoundRows));
+        }
         // A failed statement may have done part of its work: several statements, a procedure.
         self.pins = self.pins.union(statement.pins);
         if !seen.failed {
             self.pins = self.pins.without(statement.unpins);
         }
-        let named = !statement.pins.is_empty() || matches!(statement.kind, Kind::Set | Kind::Use);
+        let named =
+            !statement.pins.is_empty() || matches!(statement.kind, Kind::Set | Kind::Use | Kind::Prepare);
         if seen.state_changed && !seen.change_is_known && !named {
             self.pins.insert(PinCause::Unknown);
         }
@@ -71,16 +72,12 @@ impl SessionState {
 
     /// Takes in the flags of any reply.
     pub fn observe_status(&mut self, seen: Seen) {
-        let was = self.transaction;
         self.autocommit = seen.autocommit;
         self.transaction = match (seen.in_transaction, seen.read_only_transaction) {
             (false, _) => Transaction::None,
             (true, true) => Transaction::ReadOnly,
             (true, false) => Transaction::ReadWrite,
         };
-        if was != Transaction::None && self.transaction == Transaction::None {
-            self.next_transaction_set = false;
-        }
     }
 
     /// Whether a statement lost with its server may be run again elsewhere: it only read, by itself.

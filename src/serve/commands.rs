@@ -8,7 +8,7 @@ use super::relay::Reply;
 use super::session::{End, Incoming, Session};
 use super::state::{InsertId, LastResult};
 use crate::route::SessionState;
-use crate::sql::{self, Access, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
+use crate::sql::{Access, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
 use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
 
 impl Session {
@@ -77,7 +77,7 @@ impl Session {
         let inner = if incoming.whole {
             self.house.judge.judge(text, &self.dialect, schema, &catalog)
         } else {
-            sql::judge_truncated(text, &self.dialect)
+            self.house.judge.judge_truncated(text, &self.dialect, schema, &catalog)
         };
         drop(catalog);
         let mut prepare = judged("COM_STMT_PREPARE", Kind::Prepare, Access::Write(WriteBecause::Session));

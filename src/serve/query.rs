@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
-use super::relay::{self, Failure, Reply, Request};
+use super::relay::{self, Failure, Refused, Reply, Request};
 use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease};
@@ -32,7 +32,7 @@ impl Session {
         let judged = if incoming.whole {
             self.house.judge.judge(text, &self.dialect, schema, &catalog)
         } else {
-            sql::judge_truncated(text, &self.dialect)
+            self.house.judge.judge_truncated(text, &self.dialect, schema, &catalog)
         };
         if let Kind::Kill { query_only, id: Some(id) } = judged.statement.kind {
             self.consume(incoming.len);
@@ -63,12 +63,18 @@ impl Session {
             let mut lease = lease;
             let server = lease.pool().server;
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
-            let withhold = may_repeat && self.house.topology.load().primary != Some(server);
+            let on_primary = self.house.topology.load().primary == Some(server);
+            let refusal = match self.state.transaction {
+                _ if on_primary => Refused::Pass,
+                Transaction::ReadOnly => Refused::AsReadOnlyTransaction,
+                _ if may_repeat => Refused::Withhold,
+                _ => Refused::Pass,
+            };
             let mut request = Request {
                 input_len: if incoming.whole { incoming.len } else { 0 },
                 instead: self.substitute(&judged, incoming, route),
                 expect,
-                withhold_refusal: withhold,
+                refusal,
             };
             self.show_active(&judged, &route, &lease);
             match self.exchange(incoming, &mut lease, &mut request).await {
@@ -319,10 +325,7 @@ impl Session {
         let digest = &judged.statement.digest;
         tracing::warn!(%digest, "a replica refused this as a write; it goes to the primary from now on");
         let Ok(range) = self.statement_of(incoming) else { return };
-        let catalog = self.house.catalog.load();
-        let schema = self.wanted.settings.schema.as_deref();
-        let text = &self.client.input()[range];
-        self.house.judge.remember_write(text, &self.dialect, schema, &catalog);
+        self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
         let mut statement = (*judged.statement).clone();
         statement.access = Access::Write(sql::WriteBecause::Learned);
         judged.to_mut().statement = Arc::new(statement);
@@ -425,7 +428,6 @@ impl Session {
     /// The connection is gone, and with it all that lived there.
     pub(super) fn forget_lost_state(&mut self) {
         self.state.transaction = Transaction::None;
-        self.state.next_transaction_set = false;
         self.state.pins = sql::PinSet::EMPTY;
         self.prepared.clear();
         self.follow = Follow::No;
@@ -442,6 +444,7 @@ impl Session {
             seen.statement = Some(Arc::clone(&judged.statement));
             seen.because = Some(route.because);
             seen.backend = Some(backend);
+            seen.server = Some(backend.0);
             seen.pins = pins;
         });
     }

@@ -93,23 +93,13 @@ pub(super) fn dialect_of(
     // ORACLE, DB2 and the other combinations are reported with their parts.
     let has = |name: &str| mode.unwrap_or_default().split(',').any(|part| part.eq_ignore_ascii_case(name));
     let charset = match settings.variable("character_set_client") {
-        Some(name) => charset_named(name),
-        None => charset_named(&charset_of_collation(collation)),
+        Some(name) => Charset::named(name),
+        None => Charset::named(&charset_of_collation(collation)),
     };
     Dialect {
         version,
         ansi_quotes: has("ANSI_QUOTES"),
         no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
         charset,
-    }
-}
-
-fn charset_named(name: &str) -> Charset {
-    match name {
-        "gbk" | "gb2312" => Charset::Gbk,
-        "gb18030" => Charset::Gb18030,
-        "big5" => Charset::Big5,
-        "sjis" | "cp932" => Charset::ShiftJis,
-        _ => Charset::AsciiSafe,
     }
 }

@@ -20,9 +20,11 @@ pub struct Dialect {
 /// Character sets whose second bytes may look like a quote or a backslash, and all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Charset {
-    /// Every byte below 0x80 is that ASCII character (utf8mb4, latin1, …).
+    /// Every byte below 0x80 is that ASCII character, and letters above it are UTF-8 or as harmless.
     #[default]
     AsciiSafe,
+    /// latin1 and other single-byte sets: some of their high bytes are spaces, others letters.
+    SingleByte,
     Gbk,
     Gb18030,
     Big5,
@@ -167,9 +169,9 @@ pub enum WriteBecause {
 pub enum PinCause {
     TemporaryTable,
     TableLocks,
-    /// FLUSH TABLES WITH READ LOCK, FLUSH TABLES … FOR EXPORT, BACKUP STAGE.
+    /// FLUSH TABLES … WITH READ LOCK, FLUSH TABLES … FOR EXPORT; UNLOCK TABLES ends it.
     GlobalReadLock,
-    /// LOCK INSTANCE FOR BACKUP.
+    /// LOCK INSTANCE FOR BACKUP, BACKUP STAGE, BACKUP LOCK: what UNLOCK TABLES does not end.
     InstanceLock,
     /// GET_LOCK and its kin.
     UserLock,
@@ -188,12 +190,15 @@ pub enum PinCause {
     /// Binary protocol prepared statements.
     PreparedBinary,
     Xa,
+    /// SET TRANSACTION without GLOBAL or SESSION: it holds for the next transaction on this connection,
+    /// an autocommitted statement included, and no longer.
+    NextTransaction,
     /// Not recognised, so it may have changed anything.
     Unknown,
 }
 
 impl PinCause {
-    pub const ALL: [PinCause; 15] = [
+    pub const ALL: [PinCause; 16] = [
         PinCause::TemporaryTable,
         PinCause::TableLocks,
         PinCause::GlobalReadLock,
@@ -208,6 +213,7 @@ impl PinCause {
         PinCause::PreparedText,
         PinCause::PreparedBinary,
         PinCause::Xa,
+        PinCause::NextTransaction,
         PinCause::Unknown,
     ];
 }
@@ -267,6 +273,24 @@ pub struct Needs {
     pub prepared_text: bool,
 }
 
+impl Needs {
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            last_insert_id: self.last_insert_id || other.last_insert_id,
+            row_count: self.row_count || other.row_count,
+            found_rows: self.found_rows || other.found_rows,
+            diagnostics: self.diagnostics || other.diagnostics,
+            connection_id: self.connection_id || other.connection_id,
+            user_variable: self.user_variable || other.user_variable,
+            prepared_text: self.prepared_text || other.prepared_text,
+        }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
 impl fmt::Display for WriteBecause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -311,6 +335,7 @@ impl fmt::Display for PinCause {
             PinCause::PreparedText => "prepared_text",
             PinCause::PreparedBinary => "prepared_binary",
             PinCause::Xa => "xa",
+            PinCause::NextTransaction => "next_transaction",
             PinCause::Unknown => "unknown",
         })
     }

@@ -12,7 +12,12 @@ mod ok;
 mod query;
 pub mod read;
 mod response;
+#[cfg(test)]
+mod response_tests;
 pub mod status;
+pub mod text;
+#[cfg(test)]
+mod text_tests;
 pub mod write;
 
 pub use change_user::ChangeUser;

@@ -4,4 +4,6 @@ mod cases;
 mod cli;
 mod config;
 mod control;
+mod control_loop;
+mod observation;
 mod login;

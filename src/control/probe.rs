@@ -1,0 +1,105 @@
+//! Looks at one server again and again, within a deadline each time.
+
+use std::time::Duration;
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+use tokio::sync::mpsc;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::door::{self, Door};
+use super::observation::{self, Facts, Failure, FailureKind, Observation};
+use crate::flavour::Version;
+use crate::topology::ServerId;
+
+/// One server's probe; keeps its connection from one look to the next.
+pub(super) struct Probe {
+    door: Door,
+    timeout: Duration,
+    connection: Option<Connection>,
+}
+
+struct Connection {
+    conn: Conn,
+    version: Version,
+}
+
+impl Probe {
+    pub(super) fn new(door: Door, timeout: Duration) -> Self {
+        Self { door, timeout, connection: None }
+    }
+
+    /// Looks at the server in every interval until nobody listens any more.
+    pub(super) async fn run(
+        mut self,
+        server: ServerId,
+        interval: Duration,
+        seen: mpsc::Sender<(ServerId, Observation)>,
+    ) {
+        let mut schedule = time::interval(interval);
+        // A look that took long puts off those after it; bunched, they would count a single silence twice.
+        schedule.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            schedule.tick().await;
+            let observation = self.look().await;
+            if seen.send((server, observation)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Observation {
+        let answer = time::timeout(self.timeout, self.ask()).await;
+        let observation = answer.unwrap_or_else(|_| {
+            let text = format!("no answer within {:?}", self.timeout);
+            Err(Failure { kind: FailureKind::Timeout, text: text.into() })
+        });
+        if observation.is_err() {
+            self.connection = None;
+        }
+        observation
+    }
+
+    async fn ask(&mut self) -> Observation {
+        if let Some(connection) = &mut self.connection {
+            match connection.facts().await {
+                // The server closed it or is gone; a new connection tells which.
+                Err(error) if door::is_broken(&error) => self.connection = None,
+                answer => return complete(answer),
+            }
+        }
+        let mut conn = self.door.open().await?;
+        let version = version(&mut conn).await.map_err(|error| door::failure(&error))?;
+        let mut connection = Connection { conn, version };
+        let facts = complete(connection.facts().await)?;
+        self.connection = Some(connection);
+        Ok(facts)
+    }
+}
+
+impl Connection {
+    async fn facts(&mut self) -> Result<Option<Facts>, mysql_async::Error> {
+        let state: Option<mysql_async::Row> =
+            self.conn.query_first(observation::state_sql(self.version)).await?;
+        let replication: Vec<mysql_async::Row> =
+            self.conn.query(observation::replication_sql(self.version)).await?;
+        let replication: Vec<observation::Row> = replication.iter().map(door::row).collect();
+        Ok(state.and_then(|state| observation::facts(&door::row(&state), &replication)))
+    }
+}
+
+pub(super) async fn version(conn: &mut Conn) -> Result<Version, mysql_async::Error> {
+    let text: Option<String> = conn.query_first("SELECT VERSION()").await?;
+    Ok(Version::parse(&text.unwrap_or_default()))
+}
+
+fn complete(answer: Result<Option<Facts>, mysql_async::Error>) -> Observation {
+    match answer {
+        Ok(Some(facts)) => Ok(facts),
+        Ok(None) => Err(Failure {
+            kind: FailureKind::Other,
+            text: "the server's answer is not what was asked for".into(),
+        }),
+        Err(error) => Err(door::failure(&error)),
+    }
+}

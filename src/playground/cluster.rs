@@ -1,0 +1,192 @@
+//! The cluster: one primary, its replicas, and the folder they live in.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::guard::Guard;
+use super::{Error, Programs, Progress, Server, ports, replication, template};
+use crate::flavour::{Flavour, Version};
+
+/// What cluster to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Any that the machine has where `None`.
+    pub flavour: Option<Flavour>,
+    pub replicas: usize,
+    /// A folder whose data outlives the process and is used again; a temporary one where `None`.
+    pub keep: Option<PathBuf>,
+    /// Further options for every server, as on its command line: `--max-connections=50`.
+    pub server_options: Vec<String>,
+    /// Further options for the replicas alone.
+    pub replica_options: Vec<String>,
+}
+
+impl Options {
+    /// One primary and two replicas in a temporary folder.
+    pub fn new(flavour: Option<Flavour>) -> Self {
+        Self { flavour, replicas: 2, keep: None, server_options: Vec::new(), replica_options: Vec::new() }
+    }
+}
+
+/// Running servers. They end when this is dropped, and when the process ends in whatever way.
+pub struct Cluster {
+    pub version: Version,
+    pub programs: Programs,
+    pub primary: Server,
+    pub replicas: Vec<Server>,
+    /// Where everything lives.
+    pub folder: PathBuf,
+    kept: bool,
+    // Last: dropped after the servers, it removes their folder.
+    _guard: Guard,
+}
+
+impl Cluster {
+    /// Starts servers with replication, the accounts of this room and schema `app`; some seconds, more when the data
+    /// directory of this version is set up for the first time.
+    pub async fn start(options: &Options, progress: Progress<'_>) -> Result<Self, Error> {
+        let programs = Programs::find(options.flavour)?;
+        let flavour = programs.version.flavour;
+        let (folder, kept) = claim(options.keep.as_deref(), flavour)?;
+        let guard = Guard::over(&folder, !kept).map_err(Error::file(Path::new("/bin/sh")))?;
+        let template = template::prepare(&programs, progress)?;
+        progress(&format!(
+            "starting {flavour} {}: a primary and {} replicas in {}",
+            programs.version_text,
+            options.replicas,
+            folder.display()
+        ));
+        let mut servers = Vec::new();
+        for index in 0..=options.replicas {
+            prepare(&folder.join(name(index)), &template)?;
+            servers.push(launch(index, &folder, &programs, options)?);
+        }
+        for (index, server) in servers.iter_mut().enumerate() {
+            settle(server, index, &folder, &programs, options).await?;
+            progress(&format!("{} answers on {}", server.name, server.address()));
+        }
+        let primary = servers.remove(0);
+        let version = programs.version;
+        let cluster = Self { version, programs, primary, replicas: servers, folder, kept, _guard: guard };
+        for replica in &cluster.replicas {
+            replication::attach(replica, &cluster.primary, flavour).await?;
+            progress(&format!("{} replicates from the primary", replica.name));
+        }
+        Ok(cluster)
+    }
+
+    pub fn flavour(&self) -> Flavour {
+        self.version.flavour
+    }
+
+    /// The primary, then the replicas.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(&self.primary).chain(&self.replicas)
+    }
+
+    /// Waits until every replica has applied all that the primary has committed at this moment.
+    pub async fn wait_applied(&self) -> Result<(), Error> {
+        for replica in &self.replicas {
+            replication::wait_applied(replica, &self.primary, self.flavour()).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until both replication threads of that replica run.
+    pub async fn wait_replicating(&self, replica: &Server) -> Result<(), Error> {
+        replication::wait_running(replica, self.flavour()).await
+    }
+
+    /// Ends the servers: in order where the data is kept, at once where it is not.
+    pub async fn stop(self) {
+        if self.kept {
+            for server in self.replicas.iter().chain([&self.primary]) {
+                server.thaw();
+                server.shutdown().await;
+            }
+        }
+    }
+}
+
+fn name(index: usize) -> String {
+    if index == 0 { "primary".to_owned() } else { format!("replica{index}") }
+}
+
+/// The folder to live in, and whether it is kept.
+fn claim(keep: Option<&Path>, flavour: Flavour) -> Result<(PathBuf, bool), Error> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = || env::temp_dir().join(format!("pointsman-{}-{number}", std::process::id()));
+    let folder = keep.map_or_else(temporary, Path::to_owned);
+    if keep.is_none() {
+        // Left by a process of the same number that the machine took down with it.
+        let _ = fs::remove_dir_all(&folder);
+    }
+    fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
+    // Servers make sockets in it that ask for no password.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(Error::file(&folder))?;
+    let folder = folder.canonicalize().map_err(Error::file(&folder))?;
+    let marker = folder.join("flavour");
+    match fs::read_to_string(&marker) {
+        Ok(text) if text != flavour.to_string() => return Err(Error::OtherFlavour(folder, text, flavour)),
+        Ok(_) => {}
+        Err(_) => fs::write(&marker, flavour.to_string()).map_err(Error::file(&marker))?,
+    }
+    Ok((folder, keep.is_some()))
+}
+
+/// Gives a server its data directory, unless it has one.
+fn prepare(folder: &Path, template: &Path) -> Result<(), Error> {
+    let data = folder.join("data");
+    let files = folder.join("files");
+    fs::create_dir_all(&files).map_err(Error::file(&files))?;
+    // A stale number may by now be that of any process.
+    let _ = fs::remove_file(folder.join("pid"));
+    if data.is_dir() {
+        return Ok(());
+    }
+    // A copy cut short must not pass for a data directory.
+    let partial = folder.join("data.partial");
+    let _ = fs::remove_dir_all(&partial);
+    template::copy(&template.join("data"), &partial)?;
+    fs::rename(&partial, &data).map_err(Error::file(&data))
+}
+
+/// Starts the process; does not wait for it.
+fn launch(index: usize, folder: &Path, programs: &Programs, options: &Options) -> Result<Server, Error> {
+    let name = name(index);
+    let port = ports::free().ok_or_else(|| Error::NoPort { name: name.clone() })?;
+    let mut own = vec![format!("--server-id={}", index + 1)];
+    own.extend(options.server_options.iter().cloned());
+    if index > 0 {
+        own.push("--read-only=ON".to_owned());
+        own.extend((programs.version.flavour == Flavour::MySql).then(|| "--super-read-only=ON".to_owned()));
+        own.extend(options.replica_options.iter().cloned());
+    }
+    let server = Server::new(&name, port, folder.join(&name), programs, own);
+    server.spawn()?;
+    Ok(server)
+}
+
+/// Waits for the server; one whose port was taken by somebody else is started again on another.
+async fn settle(
+    server: &mut Server,
+    index: usize,
+    folder: &Path,
+    programs: &Programs,
+    options: &Options,
+) -> Result<(), Error> {
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        match server.answered().await {
+            Err(Error::Died { log, .. }) if log.contains("Address already in use") => {
+                *server = launch(index, folder, programs, options)?;
+            }
+            other => return other,
+        }
+    }
+    server.answered().await
+}

@@ -1,0 +1,266 @@
+//! One database server process: started, killed, frozen and started again.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+
+use super::template::{SIZES_MARIADB, SIZES_MYSQL, tail, user_option};
+use super::{Account, Error, Programs, ROOT};
+use crate::flavour::Flavour;
+
+/// How long a server may take from its start to its first answer.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// How often a starting or ending process is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A server of a cluster. Its process may be away; its folder and port stay.
+pub struct Server {
+    /// `primary`, `replica1`, …
+    pub name: String,
+    pub port: u16,
+    /// Holds `data`, `files` (for INTO OUTFILE), the error log and the process id.
+    pub folder: PathBuf,
+    programs: Programs,
+    /// Options of this server beside those every server gets.
+    options: Vec<String>,
+    child: Mutex<Option<Child>>,
+}
+
+impl Server {
+    pub(super) fn new(
+        name: &str,
+        port: u16,
+        folder: PathBuf,
+        programs: &Programs,
+        options: Vec<String>,
+    ) -> Self {
+        let name = name.to_owned();
+        Self { name, port, folder, programs: programs.clone(), options, child: Mutex::new(None) }
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `None` while it does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.child().as_ref().map(Child::id)
+    }
+
+    pub fn error_log(&self) -> PathBuf {
+        self.folder.join("error.log")
+    }
+
+    /// Connects past any proxy.
+    pub async fn connect(&self, account: Account) -> Result<Conn, Error> {
+        Conn::new(self.opts(account)).await.map_err(self.sql())
+    }
+
+    /// Connection options for this server, for a test that wants them different.
+    pub fn opts(&self, account: Account) -> OptsBuilder {
+        OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.port)
+            .user(Some(account.user))
+            .pass(Some(account.password))
+            .prefer_socket(false)
+    }
+
+    /// Starts the process and waits until it answers.
+    pub async fn start(&self) -> Result<(), Error> {
+        self.spawn()?;
+        self.answered().await
+    }
+
+    /// kill -9, and waits until the process is gone.
+    pub async fn kill(&self) {
+        self.signal("KILL");
+        self.gone().await;
+    }
+
+    /// Asks it to shut down, and waits until the process is gone.
+    pub async fn shutdown(&self) {
+        self.signal("TERM");
+        self.gone().await;
+    }
+
+    /// Kills it where it still runs, and starts it again on its data and its port.
+    pub async fn restart(&self) -> Result<(), Error> {
+        self.kill().await;
+        self.start().await
+    }
+
+    /// SIGSTOP: the process keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Resident memory in bytes, where the system tells it.
+    pub fn resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+    }
+
+    pub(super) fn spawn(&self) -> Result<(), Error> {
+        let mut command = Command::new("/bin/sh");
+        // The shell becomes the server: the number it writes is the server's.
+        command.args(["-c", r#"echo $$ >"$0" && exec "$@""#]).arg(self.pid_file());
+        command.arg(&self.programs.server).args(self.arguments());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.process_group(0).current_dir(&self.folder);
+        let child = command.spawn().map_err(Error::file(&self.programs.server))?;
+        *self.child() = Some(child);
+        Ok(())
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let path = |name: &str| self.folder.join(name).display().to_string();
+        let mut arguments = vec!["--no-defaults".to_owned()];
+        arguments.extend(user_option(&self.folder).map(str::to_owned));
+        arguments.extend([
+            format!("--datadir={}", path("data")),
+            format!("--port={}", self.port),
+            format!("--report-port={}", self.port),
+            format!("--log-error={}", path("error.log")),
+            format!("--secure-file-priv={}", path("files")),
+        ]);
+        let own = match self.programs.version.flavour {
+            Flavour::MySql => SIZES_MYSQL.iter().chain(MYSQL),
+            Flavour::MariaDb => SIZES_MARIADB.iter().chain(MARIADB),
+        };
+        arguments.extend(COMMON.iter().chain(own).map(|option| (*option).to_owned()));
+        arguments.extend(self.options.iter().cloned());
+        arguments
+    }
+
+    /// Waits for the first answer, from this very server: another may have been quicker to take the port.
+    pub(super) async fn answered(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let seen = tokio::time::timeout(Duration::from_secs(5), self.data_directory()).await;
+            if !self.runs() {
+                return Err(Error::Died { name: self.name.clone(), log: tail(&self.error_log()) });
+            }
+            let last = match seen {
+                Ok(Ok(folder)) if Path::new(&folder) == self.folder.join("data") => return Ok(()),
+                Ok(Ok(folder)) => format!("the server on port {} is that of {folder}", self.port),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            if Instant::now() > deadline {
+                let (name, log) = (self.name.clone(), tail(&self.error_log()));
+                return Err(Error::Silent { name, seconds: START_LIMIT.as_secs(), last, log });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn data_directory(&self) -> mysql_async::Result<String> {
+        let mut conn = Conn::new(self.opts(ROOT)).await?;
+        let folder: Option<String> = conn.query_first("SELECT @@datadir").await?;
+        conn.disconnect().await?;
+        Ok(folder.unwrap_or_default())
+    }
+
+    async fn gone(&self) {
+        while self.runs() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Looks, and forgets a process that has ended.
+    fn runs(&self) -> bool {
+        let mut child = self.child();
+        let runs = child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
+        if !runs && child.take().is_some() {
+            let _ = fs::remove_file(self.pid_file());
+        }
+        runs
+    }
+
+    fn signal(&self, signal: &str) {
+        // The lock keeps the process from being waited for, so that its number is its own.
+        if let Some(child) = self.child().as_ref() {
+            let number = child.id().to_string();
+            let _ = Command::new("/bin/sh").args(["-c", r#"kill -s "$0" "$1""#, signal, &number]).status();
+        }
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.folder.join("pid")
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn sql(&self) -> impl FnOnce(mysql_async::Error) -> Error + '_ {
+        |source| Error::Sql { name: self.name.clone(), source }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Loopback only, names never looked up, binary log on, and as safe as a kill -9 asks for but not more: what the
+/// kernel has taken survives the process. Asynchronous I/O slots are few on a machine with many servers.
+const COMMON: &[&str] = &[
+    "--bind-address=127.0.0.1",
+    "--socket=server.sock",
+    "--report-host=127.0.0.1",
+    "--skip-name-resolve",
+    "--log-bin=binlog",
+    "--log-bin-trust-function-creators=ON",
+    "--sync-binlog=0",
+    "--innodb-flush-log-at-trx-commit=2",
+    "--innodb-use-native-aio=OFF",
+    "--max-connections=1000",
+    "--table-open-cache=400",
+    "--table-definition-cache=400",
+];
+
+/// The performance schema stays on for its replication tables, which probes read; its instruments stay off.
+const MYSQL: &[&str] = &[
+    "--mysqlx=OFF",
+    "--pid-file=server.pid",
+    "--gtid-mode=ON",
+    "--enforce-gtid-consistency=ON",
+    "--innodb-log-buffer-size=4M",
+    "--relay-log-recovery=ON",
+    "--performance-schema-instrument=%=OFF",
+    "--performance-schema-max-digest-length=0",
+    "--performance-schema-digests-size=0",
+    "--performance-schema-error-size=0",
+    "--performance-schema-max-thread-instances=1200",
+    "--performance-schema-max-table-instances=200",
+];
+
+const MARIADB: &[&str] = &[
+    "--pid-file=server.pid",
+    "--log-slave-updates=ON",
+    "--binlog-format=ROW",
+    "--gtid-domain-id=0",
+    "--gtid-strict-mode=ON",
+    "--performance-schema=OFF",
+    "--aria-pagecache-buffer-size=8M",
+    "--key-buffer-size=1M",
+];

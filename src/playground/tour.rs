@@ -1,0 +1,107 @@
+//! `pointsman playground`: a cluster, the proxy before it, and what to try.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{APP, CONTROL, Cluster, Error, Options, Progress};
+use crate::config::{Config, Secret, Server, User};
+
+/// Name and password of the admin port.
+const ADMIN: &str = "admin";
+
+/// What `pointsman playground` was asked for.
+#[derive(Clone, Debug)]
+pub struct TourOptions {
+    pub cluster: Options,
+    /// The proxy's port on 127.0.0.1; the admin port is the next.
+    pub port: u16,
+}
+
+/// Starts the cluster, hands the configuration of a proxy before it to `serve`, and ends the cluster when that
+/// returns. `serve` is given by the composition root, which this room does not know; it returns when the proxy has drained.
+/// Where the process is told to stop before the servers stand, they end with it.
+pub async fn run<E, F>(
+    options: TourOptions,
+    progress: Progress<'_>,
+    serve: impl FnOnce(Config) -> F,
+) -> Result<(), E>
+where
+    E: From<Error>,
+    F: Future<Output = Result<(), E>>,
+{
+    let cluster = Cluster::start(&options.cluster, progress).await?;
+    let config = config(&cluster, options.port)?;
+    for line in guide(&cluster, options.port) {
+        progress(&line);
+    }
+    let served = serve(config).await;
+    progress("stopping the servers");
+    cluster.stop().await;
+    served
+}
+
+/// The configuration of a proxy before this cluster.
+pub fn config(cluster: &Cluster, port: u16) -> Result<Config, Error> {
+    let mut config = Config { data_dir: cluster.folder.join("proxy"), ..Config::default() };
+    fs::create_dir_all(&config.data_dir).map_err(Error::file(&config.data_dir))?;
+    config.cluster.servers = cluster
+        .servers()
+        .map(|server| Server {
+            name: server.name.clone(),
+            address: server.address(),
+            weight: 1,
+            draining: false,
+        })
+        .collect();
+    config.cluster.control.user = CONTROL.user.to_owned();
+    config.cluster.control.password = Secret::new(CONTROL.password);
+    // A new table or routine is used at once by people who try things.
+    config.cluster.control.catalog_interval = Duration::from_secs(1);
+    config.listen.address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // Port 0 asks for any free one, for both.
+    let admin_port = if port == 0 { 0 } else { port.saturating_add(1) };
+    config.admin.address = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)));
+    config.admin.users = vec![User { name: ADMIN.to_owned(), password: Secret::new(ADMIN) }];
+    Ok(config)
+}
+
+fn guide(cluster: &Cluster, port: u16) -> Vec<String> {
+    let client = cluster.programs.client.as_deref().unwrap_or(Path::new("mysql")).display();
+    let (user, password, admin_port) = (APP.user, APP.password, port.saturating_add(1));
+    let mut lines = vec![
+        String::new(),
+        format!("DSN     mysql://{user}:{password}@127.0.0.1:{port}/app"),
+        format!("client  {client} -h127.0.0.1 -P{port} -u{user} -p{password} app"),
+        format!("admin   {client} -h127.0.0.1 -P{admin_port} -u{ADMIN} -p{ADMIN}"),
+    ];
+    for server in cluster.servers() {
+        lines.push(format!(
+            "{:<7} {} (log: {})",
+            server.name,
+            server.address(),
+            server.error_log().display()
+        ));
+    }
+    lines.extend(["", "Try, as app:"].map(str::to_owned));
+    lines.extend(TRY_APP.iter().map(|line| format!("  {line}")));
+    lines.extend(["and as admin:"].map(str::to_owned));
+    lines.extend(TRY_ADMIN.iter().map(|line| format!("  {line}")));
+    lines.extend(["", "Ctrl-C ends it."].map(str::to_owned));
+    lines
+}
+
+const TRY_APP: &[&str] = &[
+    "SELECT @@server_id;                         -- a replica; again: the other one",
+    "INSERT INTO fruit (name) VALUES ('cherry'); -- the primary",
+    "SELECT * FROM fruit;                        -- a replica",
+    "SELECT @@server_id FROM fruit FOR UPDATE;   -- the primary: it takes locks",
+    "BEGIN; SELECT @@server_id; COMMIT;          -- the primary: it may yet write",
+];
+
+const TRY_ADMIN: &[&str] = &[
+    "SHOW SERVERS;",
+    "SHOW ROUTES;                                -- what went where, and why",
+    "EXPLAIN ROUTE FOR 'SELECT * FROM fruit FOR UPDATE';",
+];
