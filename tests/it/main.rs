@@ -5,5 +5,5 @@ mod cli;
 mod config;
 mod control;
 mod control_loop;
-mod observation;
 mod login;
+mod observation;
