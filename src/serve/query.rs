@@ -287,7 +287,8 @@ impl Session {
         self.show_rest(holds.then_some(&lease));
         if holds {
             self.hold(lease);
-        } else if reply.outcome.warnings > 0 || failed {
+        } else if reply.outcome.warnings > 0 || failed || route.because == Because::FollowsStatement {
+            // A statement that shows warnings leaves them to be shown again.
             self.hold(lease);
             self.follow = Follow::Possible;
         } else {
