@@ -27,15 +27,17 @@ const ROUTINES: &str =
 const VIEWS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS \
                      WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema')";
 const ACCOUNTS_OF_MYSQL: &str =
-    "SELECT User, Host, plugin, authentication_string, account_locked = 'Y' FROM mysql.user";
+    "SELECT User, Host, plugin, authentication_string, account_locked = 'Y', ssl_type <> '' FROM mysql.user";
 // An account may have several plugins; in their list `{}` stands for the one outside it.
 const ACCOUNTS_OF_MARIADB: &str = "\
     SELECT g.User, g.Host, JSON_VALUE(g.Priv, '$.plugin'), JSON_VALUE(g.Priv, '$.authentication_string'), \
-    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true') \
+    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true'), \
+    IFNULL(JSON_VALUE(g.Priv, '$.ssl_type'), 0) > 0 \
     FROM mysql.global_priv g WHERE IFNULL(JSON_VALUE(g.Priv, '$.is_role'), 0) NOT IN ('1', 'true') \
     UNION ALL \
     SELECT g.User, g.Host, j.plugin, j.authentication_string, \
-    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true') \
+    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true'), \
+    IFNULL(JSON_VALUE(g.Priv, '$.ssl_type'), 0) > 0 \
     FROM mysql.global_priv g, JSON_TABLE(g.Priv, '$.auth_or[*]' COLUMNS ( \
     plugin VARCHAR(64) PATH '$.plugin', authentication_string TEXT PATH '$.authentication_string')) j \
     WHERE j.plugin IS NOT NULL";
@@ -213,6 +215,7 @@ async fn accounts(conn: &mut Conn, flavour: Flavour) -> Result<Accounts, mysql_a
         plugin: text(row, 2),
         authentication_string: bytes(row, 3).unwrap_or_default().to_vec(),
         locked: text(row, 4) == "1",
+        requires_tls: text(row, 5) == "1",
     };
     let mut rows: Vec<Account> = rows.iter().map(account).collect();
     rows.sort_by(|a, b| (&a.user, &a.host, &a.plugin).cmp(&(&b.user, &b.host, &b.plugin)));
