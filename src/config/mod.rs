@@ -19,8 +19,8 @@ use std::time::Duration;
 pub use complaint::{Complaint, Complaints};
 pub(crate) use document::nearest;
 pub use document::print;
-pub use settings::settings;
 pub use refer::Surroundings;
+pub use settings::settings;
 
 /// The whole configuration of one proxy.
 #[derive(Clone, Debug, PartialEq)]
