@@ -75,6 +75,7 @@ impl Session {
                 instead: self.substitute(&judged, incoming, route),
                 expect,
                 refusal,
+                may_repeat,
             };
             self.show_active(&judged, &route, &lease);
             match self.exchange(incoming, &mut lease, &mut request).await {
