@@ -159,7 +159,7 @@ impl Session {
             match pool.checkout(&self.wanted).await {
                 Ok(lease) => match self.prepare(judged, route, lease).await {
                     // A pooled connection had gone stale; nothing of the statement was sent.
-                    Err(Refusal::Settle(ExchangeError::Lost(_))) if tried.len() < TRIES_MAX => {
+                    Err(Refusal::Settle(error)) if is_gone(&error) && tried.len() < TRIES_MAX => {
                         if !is_primary {
                             tried.push(server);
                         }
@@ -467,7 +467,16 @@ fn is_unreachable(error: &CheckoutError) -> bool {
             refused.code == crate::wire::code::SERVER_SHUTDOWN
         }
         CheckoutError::Connect(ConnectError::Protocol(_)) => true,
-        CheckoutError::Setup(ExchangeError::Lost(_)) => true,
+        CheckoutError::Setup(error) => is_gone(error),
         _ => false,
+    }
+}
+
+/// Whether the server has left, or says that it is about to.
+fn is_gone(error: &ExchangeError) -> bool {
+    match error {
+        ExchangeError::Lost(_) => true,
+        ExchangeError::Refused(refused) => refused.code == crate::wire::code::SERVER_SHUTDOWN,
+        ExchangeError::Malformed(_) => false,
     }
 }
