@@ -4,5 +4,7 @@ mod clusters;
 mod faults;
 mod load;
 mod playground;
+mod protocol;
+mod raw;
 mod scripts;
 mod through;
