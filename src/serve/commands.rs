@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::relay::Reply;
 use super::session::{End, Incoming, Session};
 use super::state::{InsertId, LastResult};
+use crate::flavour::Flavour;
 use crate::route::SessionState;
 use crate::sql::{Access, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
 use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
@@ -215,12 +216,19 @@ impl Session {
     pub(super) fn start_over(&mut self) {
         self.give_back_held();
         self.prepared.clear();
-        let autocommit = self.house.defaults().is_none_or(|defaults| defaults.autocommit);
+        let defaults = self.house.defaults();
+        let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
         self.state = SessionState { autocommit, ..SessionState::default() };
         self.last = LastResult::default();
         self.insert_id = InsertId::Known(0);
         self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
+        if let Some(defaults) = defaults.filter(|_| self.version.flavour == Flavour::MySql) {
+            // MySQL forgets the character set named at login; MariaDB goes back to it.
+            let collation = self.wanted.key.collation;
+            self.wanted.settings.set_names(&defaults.character_set, &defaults.collation, collation);
+        }
         self.read_settings();
+        self.show_rest(None);
     }
 
     pub(super) async fn answer_error(&mut self, incoming: Incoming, error: &ErrPacket) -> Result<(), End> {

@@ -350,6 +350,7 @@ impl Session {
         if self.state.holds_connection() && self.held.is_none() {
             // The state went with a connection that could not be made ready.
             self.forget_lost_state();
+            self.show_rest(None);
         }
         let sequence = self.skip_command(incoming).await?;
         self.write(&packet.payload(), sequence).await
@@ -418,6 +419,7 @@ impl Session {
         let name = Arc::clone(&self.house.topology.load().server(server).name);
         tracing::debug!(session = self.info.id, server = %name, ?loss, %error, "server lost in mid-statement");
         self.forget_lost_state();
+        self.show_rest(None);
         let Some(sequence) = next_sequence else { return Err(End::StateLost) };
         self.write(&loss.packet(&name, error).payload(), sequence).await?;
         if loss == Loss::PinnedState { Err(End::StateLost) } else { Ok(()) }
@@ -447,7 +449,7 @@ impl Session {
         });
     }
 
-    fn show_rest(&mut self, held: Option<&Lease>) {
+    pub(super) fn show_rest(&mut self, held: Option<&Lease>) {
         let backend = held.map(|lease| (lease.pool().server, lease.conn.thread_id));
         let pins = self.state.pins;
         self.info.set_in_transaction(self.state.transaction != Transaction::None);
