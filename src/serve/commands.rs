@@ -16,6 +16,9 @@ impl Session {
     /// Serves one command to its end.
     pub(super) async fn serve(&mut self, incoming: Incoming) -> Result<(), End> {
         let primary = |name: &str| judged(name, Kind::Administer, Access::Write(WriteBecause::Session));
+        if !incoming.whole && !may_be_long(incoming.command) {
+            return self.end_with(ErrPacket::new(code::MALFORMED_PACKET, "Malformed communication packet")).await;
+        }
         match incoming.command {
             Command::Query => self.query(incoming).await,
             Command::StmtExecute => self.execute(incoming).await,
@@ -87,7 +90,7 @@ impl Session {
         if let Some(Reply { prepared: Some(id), .. }) = reply {
             self.prepared.insert(id, Arc::new(inner));
         }
-        self.unpin_unprepared();
+        self.unpin_unprepared().await;
         Ok(())
     }
 
@@ -128,16 +131,17 @@ impl Session {
         if let Some(id) = id {
             self.prepared.remove(id);
         }
-        self.unpin_unprepared();
+        self.unpin_unprepared().await;
         Ok(())
     }
 
     /// The last prepared statement gone, its connection may go too.
-    fn unpin_unprepared(&mut self) {
+    async fn unpin_unprepared(&mut self) {
         if self.prepared.is_empty() {
             self.state.pins = self.state.pins.without(PinSet::of(PinCause::PreparedBinary));
             if !self.state.holds_connection() && self.follow == super::state::Follow::No {
-                self.give_back_held();
+                self.let_go().await;
+                self.show_rest(None);
             }
         }
     }
@@ -235,6 +239,16 @@ impl Session {
         self.drop_command(incoming).await?;
         self.write(&error.payload(), 1).await
     }
+}
+
+/// Whether a command too long to hold may be sense: what is answered here without a look at the rest would
+/// leave the rest to be taken for commands.
+fn may_be_long(command: Command) -> bool {
+    use Command::{Query, Refused, StmtBulkExecute, StmtExecute, StmtPrepare, StmtSendLongData, Unknown};
+    matches!(
+        command,
+        Query | StmtPrepare | StmtExecute | StmtSendLongData | StmtBulkExecute | Refused(_) | Unknown(_)
+    )
 }
 
 /// A command that is no statement, in a statement's clothes.

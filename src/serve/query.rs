@@ -129,6 +129,10 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
+        let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
+        if !follows && !self.state.holds_connection() && self.held.is_some() {
+            self.let_go().await;
+        }
         loop {
             let route = self.route(judged, &tried);
             let server = match route.to {
@@ -176,15 +180,8 @@ impl Session {
 
     fn route(&mut self, judged: &Judged, avoid: &[ServerId]) -> Route {
         let snapshot = self.house.topology.load();
-        if self.follow == Follow::Possible {
-            if judged.statement.needs.diagnostics {
-                return Route { to: Destination::Held, because: Because::FollowsStatement };
-            }
-            if !self.state.holds_connection() {
-                drop(snapshot);
-                self.give_back_held();
-                return self.route(judged, avoid);
-            }
+        if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
+            return Route { to: Destination::Held, because: Because::FollowsStatement };
         }
         let in_use = match self.house.routing.policy {
             crate::config::Policy::LeastConnections => self.house.in_use(),

@@ -124,8 +124,9 @@ async fn refused_commands_get_an_error(flavour: Flavour) -> Result<()> {
         while long.len() < 3 << 20 {
             long.extend_from_slice(&wired(&[query("DO 1")]));
         }
-        client.send(&long).await?;
-        client.send(&query("SELECT 6")).await?;
+        // It may hang up before all is said.
+        let _ = client.send(&long).await;
+        let _ = client.send(&query("SELECT 6")).await;
         let first = client.reply(Expect::Ok).await.ok();
         let second = client.reply(Expect::Results).await.ok();
         let answers = second.is_none_or(|second| first_column(&second).is_ok_and(|rows| rows == ["6"]));
