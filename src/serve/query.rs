@@ -53,6 +53,9 @@ impl Session {
         let mut judged = Cow::Borrowed(judged);
         let mut avoid: Vec<ServerId> = Vec::new();
         loop {
+            if !avoid.is_empty() && self.info.is_killed() {
+                return Err(End::Killed);
+            }
             let (route, lease) = match self.checkout(&judged, &avoid, started).await {
                 Ok(leased) => leased,
                 Err(refusal) => {
