@@ -118,10 +118,8 @@ impl Session {
             return Ok(());
         }
         match super::relay::stream_command(&mut self.client, lease).await {
-            Err(super::relay::Failure::Client(error)) => Err(End::ClientGone(error)),
-            // In mid-command the client's bytes can no longer be told apart from the next command.
-            Err(super::relay::Failure::Server { .. }) => Err(End::StateLost),
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(End::ClientGone(error)),
         }
     }
 

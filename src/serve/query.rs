@@ -79,6 +79,7 @@ impl Session {
                 expect,
                 refusal,
                 may_repeat,
+                reply_sequence: 1,
             };
             self.show_active(&judged, &route, &lease);
             match self.exchange(incoming, &mut lease, &mut request).await {
@@ -117,7 +118,8 @@ impl Session {
         request: &mut Request,
     ) -> Result<Reply, Failure> {
         if !incoming.whole {
-            relay::stream_command(&mut self.client, lease).await?;
+            let streamed = relay::stream_command(&mut self.client, lease).await;
+            request.reply_sequence = streamed.map_err(Failure::Client)?;
             return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
         }
         relay::exchange(&mut self.client, self.capabilities, lease, request).await
