@@ -1,6 +1,7 @@
 //! What is tested against real servers. One process, so that the tests of a flavour share a cluster.
 
 mod clusters;
+mod login;
 mod playground;
 mod scripts;
 mod through;
