@@ -13,7 +13,7 @@ use super::observation::Failure;
 use super::{probe, tell};
 use crate::flavour::{Flavour, Version};
 use crate::topology::catalog::{
-    Account, Accounts, CatalogPublisher, CatalogRows, Defaults, Routine, SqlDataAccess, View,
+    Account, Accounts, Catalog, CatalogPublisher, CatalogRows, Defaults, Routine, SqlDataAccess, View,
 };
 use crate::topology::events::{EventKind, Events};
 use crate::topology::{self, ServerId, Snapshot, Standing};
@@ -142,6 +142,18 @@ impl Librarian {
             _ => {}
         }
     }
+}
+
+/// Reads the catalog of one server once. Accounts are left out: they are no matter of statements.
+pub async fn read_once(dsn: &str) -> anyhow::Result<Catalog> {
+    // The host's name is resolved here, before any thread serves others.
+    let options = mysql_async::OptsBuilder::from_opts(mysql_async::Opts::from_url(dsn)?).prefer_socket(false);
+    let mut conn = Conn::new(options).await?;
+    let version = probe::version(&mut conn).await?;
+    let rows = CatalogRows { version: 1, ..rows(&mut conn).await? };
+    let defaults = defaults(&mut conn, version).await?;
+    conn.disconnect().await?;
+    Ok(Catalog { rows: Some(Arc::new(rows)), accounts: None, defaults: Some(Arc::new(defaults)) })
 }
 
 /// One reading; a privilege that is missing for one part does not cost the others.

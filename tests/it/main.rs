@@ -1,6 +1,7 @@
 //! The one integration binary.
 
 mod cases;
+mod classify;
 mod cli;
 mod config;
 mod control;
