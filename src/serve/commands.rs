@@ -108,7 +108,9 @@ impl Session {
     async fn send_unanswered(&mut self, incoming: Incoming) -> Result<(), End> {
         let Some(lease) = &mut self.held else { return self.drop_command(incoming).await };
         if incoming.whole {
-            let _ = lease.conn.channel.forward(&mut self.client, incoming.len).await;
+            let command = &self.client.input()[..incoming.len];
+            let _ = lease.conn.channel.write_all(command).await;
+            self.consume(incoming.len);
             return Ok(());
         }
         match super::relay::stream_command(&mut self.client, lease).await {

@@ -75,6 +75,7 @@ impl Session {
                 instead: self.substitute(&judged, incoming, route),
                 expect,
                 refusal,
+                may_repeat,
             };
             self.show_active(&judged, &route, &lease);
             match self.exchange(incoming, &mut lease, &mut request).await {
@@ -396,10 +397,9 @@ impl Session {
     /// What a server's loss in mid-statement means for the client.
     fn loss(&self, judged: &Judged, answered: bool) -> Loss {
         let in_transaction = self.state.transaction != Transaction::None;
-        let ends = matches!(judged.statement.kind, Kind::Commit);
         if !self.state.pins.is_empty() {
             Loss::PinnedState
-        } else if in_transaction && !ends {
+        } else if in_transaction && !judged.statement.may_commit() {
             Loss::Transaction
         } else if judged.statement.access == Access::Read && answered {
             Loss::HalfAnswered

@@ -20,6 +20,8 @@ pub(super) struct Request {
     pub(super) instead: Option<Vec<u8>>,
     pub(super) expect: Expect,
     pub(super) refusal: Refused,
+    /// Another server may answer in this one's stead, as long as it has not begun to.
+    pub(super) may_repeat: bool,
 }
 
 /// What is done with an ERR by which a replica refuses to write.
@@ -193,6 +195,10 @@ impl Passage<'_> {
                     Err(malformed) => return Err(self.server_failure(nonsense(malformed))),
                 };
                 let first = !self.answered && at == 0;
+                if first && request.may_repeat && error.code == code::SERVER_SHUTDOWN {
+                    // Its last words to everybody whose statement it breaks off.
+                    return Err(self.server_failure(io::ErrorKind::ConnectionAborted.into()));
+                }
                 let instead = match request.refusal {
                     Refused::Withhold if first && error.refused_as_read_only() => Instead::Withheld,
                     Refused::AsReadOnlyTransaction if error.code == code::OPTION_PREVENTS_STATEMENT => {

@@ -325,8 +325,10 @@ impl Session {
     pub(super) fn seen(&self, reply: &Reply) -> Seen {
         let outcome = &reply.outcome;
         let failed = outcome.error.is_some();
-        // An ERR carries no flags: what was, still is, unless the server rolled back and says so later.
-        let flags = if failed { self.status() } else { outcome.status };
+        // An ERR carries no flags, and the answer to COM_STMT_PREPARE neither: what was, still is, unless the
+        // server rolled back and says so later.
+        let silent = failed || reply.prepared.is_some();
+        let flags = if silent { self.status() } else { outcome.status };
         Seen {
             in_transaction: flags & status::IN_TRANS != 0,
             read_only_transaction: flags & status::IN_TRANS_READONLY != 0,

@@ -48,6 +48,23 @@ pub struct Statement {
     pub digest: Arc<str>,
 }
 
+impl Statement {
+    /// Whether it may commit the transaction it runs in: by name, implicitly, or in a procedure.
+    pub fn may_commit(&self) -> bool {
+        match (&self.kind, &self.access) {
+            (_, Access::Read) => false,
+            (Kind::Select | Kind::Show | Kind::Describe | Kind::Savepoint | Kind::Rollback, access) => {
+                // Of one too long to be read, something may follow.
+                *access == Access::Write(WriteBecause::TooLong)
+            }
+            (Kind::Modify, Access::Write(WriteBecause::Keyword(word))) => {
+                !matches!(&**word, "INSERT" | "UPDATE" | "DELETE" | "REPLACE")
+            }
+            _ => true,
+        }
+    }
+}
+
 /// A statement and what its comments ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {

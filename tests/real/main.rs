@@ -1,6 +1,8 @@
 //! What is tested against real servers. One process, so that the tests of a flavour share a cluster.
 
 mod clusters;
+mod faults;
+mod load;
 mod login;
 mod playground;
 mod scripts;
