@@ -13,7 +13,7 @@ use super::observation::Failure;
 use super::{probe, tell};
 use crate::flavour::{Flavour, Version};
 use crate::topology::catalog::{
-    Account, Accounts, CatalogPublisher, CatalogRows, Defaults, Routine, SqlDataAccess, View,
+    Account, Accounts, Catalog, CatalogPublisher, CatalogRows, Defaults, Routine, SqlDataAccess, View,
 };
 use crate::topology::events::{EventKind, Events};
 use crate::topology::{self, ServerId, Snapshot, Standing};
@@ -27,15 +27,17 @@ const ROUTINES: &str =
 const VIEWS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS \
                      WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema')";
 const ACCOUNTS_OF_MYSQL: &str =
-    "SELECT User, Host, plugin, authentication_string, account_locked = 'Y' FROM mysql.user";
+    "SELECT User, Host, plugin, authentication_string, account_locked = 'Y', ssl_type <> '' FROM mysql.user";
 // An account may have several plugins; in their list `{}` stands for the one outside it.
 const ACCOUNTS_OF_MARIADB: &str = "\
     SELECT g.User, g.Host, JSON_VALUE(g.Priv, '$.plugin'), JSON_VALUE(g.Priv, '$.authentication_string'), \
-    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true') \
+    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true'), \
+    IFNULL(JSON_VALUE(g.Priv, '$.ssl_type'), 0) > 0 \
     FROM mysql.global_priv g WHERE IFNULL(JSON_VALUE(g.Priv, '$.is_role'), 0) NOT IN ('1', 'true') \
     UNION ALL \
     SELECT g.User, g.Host, j.plugin, j.authentication_string, \
-    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true') \
+    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true'), \
+    IFNULL(JSON_VALUE(g.Priv, '$.ssl_type'), 0) > 0 \
     FROM mysql.global_priv g, JSON_TABLE(g.Priv, '$.auth_or[*]' COLUMNS ( \
     plugin VARCHAR(64) PATH '$.plugin', authentication_string TEXT PATH '$.authentication_string')) j \
     WHERE j.plugin IS NOT NULL";
@@ -142,6 +144,18 @@ impl Librarian {
     }
 }
 
+/// Reads the catalog of one server once. Accounts are left out: they are no matter of statements.
+pub async fn read_once(dsn: &str) -> anyhow::Result<Catalog> {
+    // The host's name is resolved here, before any thread serves others.
+    let options = mysql_async::OptsBuilder::from_opts(mysql_async::Opts::from_url(dsn)?).prefer_socket(false);
+    let mut conn = Conn::new(options).await?;
+    let version = probe::version(&mut conn).await?;
+    let rows = CatalogRows { version: 1, ..rows(&mut conn).await? };
+    let defaults = defaults(&mut conn, version).await?;
+    conn.disconnect().await?;
+    Ok(Catalog { rows: Some(Arc::new(rows)), accounts: None, defaults: Some(Arc::new(defaults)) })
+}
+
 /// One reading; a privilege that is missing for one part does not cost the others.
 struct Reading {
     rows: Result<CatalogRows, Failure>,
@@ -213,6 +227,7 @@ async fn accounts(conn: &mut Conn, flavour: Flavour) -> Result<Accounts, mysql_a
         plugin: text(row, 2),
         authentication_string: bytes(row, 3).unwrap_or_default().to_vec(),
         locked: text(row, 4) == "1",
+        requires_tls: text(row, 5) == "1",
     };
     let mut rows: Vec<Account> = rows.iter().map(account).collect();
     rows.sort_by(|a, b| (&a.user, &a.host, &a.plugin).cmp(&(&b.user, &b.host, &b.plugin)));

@@ -47,7 +47,7 @@ pub enum Because {
     HintPrimary,
     HintReplica,
     HintServer,
-    /// It asks about the statement before it.
+    /// It reads what the statements before it left behind.
     FollowsStatement,
     /// A read that no replica may take now.
     NoReplicaServing,
@@ -113,6 +113,9 @@ pub fn route(
     }
     if !statement.pins.is_empty() {
         return primary(snapshot, Because::Pins);
+    }
+    if statement.needs.user_variable || statement.needs.prepared_text {
+        return primary(snapshot, Because::FollowsStatement);
     }
     if !session.autocommit {
         return primary(snapshot, Because::AutocommitOff);
@@ -266,7 +269,7 @@ impl fmt::Display for Because {
             Because::HintPrimary => "hint: primary",
             Because::HintReplica => "hint: replica",
             Because::HintServer => "hint: server",
-            Because::FollowsStatement => "asks about the statement before it",
+            Because::FollowsStatement => "reads what the session left behind",
             Because::NoReplicaServing => "no replica may take reads now",
             Because::PrimaryTurn => "the primary takes reads in turn",
             Because::Pins => "pins the session",

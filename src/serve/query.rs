@@ -238,25 +238,22 @@ impl Session {
     fn substitute(&self, judged: &Judged, incoming: Incoming, route: Route) -> Option<Vec<u8>> {
         let needs = judged.statement.needs;
         let asks = needs.row_count || needs.found_rows || needs.connection_id;
-        let kind = &judged.statement.kind;
-        if !asks
-            || !incoming.whole
-            || incoming.command != Command::Query
-            || matches!(kind, Kind::Define | Kind::Prepare)
-        {
+        if !asks || !incoming.whole || incoming.command != Command::Query {
             return None;
         }
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
         let connection_id = self.info.id.to_string();
-        let mut values = vec![("CONNECTION_ID", connection_id.as_str())];
-        // A held connection knows these itself, and among several statements they change.
-        if route.to != Destination::Held && *kind != Kind::Several {
-            values.push(("ROW_COUNT", &row_count));
-            values.push(("FOUND_ROWS", &found_rows));
-        }
+        // A held connection knows the others itself.
+        let held = route.to == Destination::Held;
+        let replacements = sql::Replacements {
+            row_count: (!held).then_some(row_count.as_str()),
+            found_rows: (!held).then_some(found_rows.as_str()),
+            connection_id: Some(&connection_id),
+            last_insert_id: None,
+        };
         let range = self.statement_of(incoming).ok()?;
         let input = self.client.input();
-        let statement = sql::substitute_calls(&input[range.clone()], &self.dialect, &values)?;
+        let statement = sql::substitute_calls(&input[range.clone()], &self.dialect, &replacements)?;
         let mut payload = input[HEADER_LEN..range.start].to_vec();
         payload.extend_from_slice(&statement);
         let mut packet = Vec::with_capacity(payload.len() + HEADER_LEN);

@@ -75,6 +75,8 @@ pub struct Account {
     pub authentication_string: Vec<u8>,
     /// A locked account's password is right but of no use.
     pub locked: bool,
+    /// REQUIRE SSL, or more.
+    pub requires_tls: bool,
 }
 
 /// What a session starts with when it sets nothing.

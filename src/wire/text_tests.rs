@@ -3,9 +3,9 @@
 use mysql_common::constants::{ColumnFlags, ColumnType};
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::Column;
-use mysql_common::proto::MyDeserialize as _;
+use mysql_common::proto::{MyDeserialize as _, Text};
 use mysql_common::row::RowDeserializer;
-use mysql_common::value::{ServerSide, TextValue, Value};
+use mysql_common::value::{ServerSide, Value};
 
 use super::text::*;
 use super::{Event, Expect, Kind, MAX_PAYLOAD, ResponseTracker, capability, status, whole_message};
@@ -61,10 +61,8 @@ fn mysql_common_reads_what_we_write() {
         assert_eq!(read.iter().map(numbers).collect::<Vec<_>>(), [false, true, true, true]);
         let definitions: std::sync::Arc<[Column]> = read.into();
         for (row, packet) in rows.iter().zip(&packets[5 + eofs..]) {
-            let read = RowDeserializer::<ServerSide, TextValue>::deserialize(
-                definitions.clone(),
-                &mut ParseBuf(packet),
-            );
+            let read =
+                RowDeserializer::<ServerSide, Text>::deserialize(definitions.clone(), &mut ParseBuf(packet));
             let values = mysql_common::row::Row::from(read.expect("a row")).unwrap();
             let expected: Vec<Value> = row
                 .iter()

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
 
 mod cases;
+mod classify;
 mod cli;
 mod config;
 mod control;

@@ -6,4 +6,4 @@ mod directory;
 mod tests;
 
 pub use cache::{CREDENTIALS_MAX, CredentialCache, Trust};
-pub use directory::{Account, AccountLookup, from_catalog};
+pub use directory::{Account, AccountLookup};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::decide::{Admitted, Decision, Proof, Standing, decide};
+use super::decide::{Decision, Proof, Standing, decide};
 use crate::backend::Credential;
 use crate::serve::accounts::Trust;
 use crate::wire::auth::Password;

@@ -14,6 +14,7 @@ fn accounts(hash: &[u8]) -> Accounts {
         plugin: "mysql_native_password".into(),
         authentication_string: hash.to_vec(),
         locked: false,
+        requires_tls: false,
     };
     Accounts { version: 0, rows: vec![account] }
 }

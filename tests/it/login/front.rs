@@ -166,7 +166,7 @@ async fn the_hash_of_a_native_account_spares_the_password() {
             .map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).expect("hexadecimal"))
             .collect();
         let native_hashes = vec![bytes.try_into().expect("twenty bytes")];
-        let account = Account { stamp: 1, native_hashes };
+        let account = Account { stamp: 1, native_hashes, ..Account::default() };
         let mut house = house(Flavour::MariaDb, |login| {
             login.accounts = Box::new(move |user| (user == "app").then(|| account.clone()));
         })
@@ -270,4 +270,30 @@ async fn another_user_takes_over_an_open_session() {
             conn.query_drop("DO 1").await.expect_err("the session was cut off");
         }
     }
+}
+
+#[tokio::test]
+async fn an_account_that_requires_tls_is_not_for_others() {
+    let dir = TempDir::new();
+    let mut house = house(Flavour::MySql, |login| {
+        login.tls = front_tls(FrontTlsMode::Preferred, &dir);
+        login.accounts = Box::new(|user| Some(Account { requires_tls: user == "app", ..Account::default() }));
+    })
+    .await;
+    let plain = |address, user, password| options(address, user, password);
+    let cases = [
+        ("app", "secret", false, "the account of \"app\" requires TLS"),
+        ("app", "secret", true, "app over TLS: Verified"),
+    ];
+    // Twice: what is remembered from a login over TLS is for TLS only as well.
+    for (user, password, tls, expected) in cases.into_iter().chain([cases[0]]) {
+        let options = plain(house.front.address, user, password);
+        let options = if tls { options.ssl_opts(any_certificate()) } else { options };
+        let refused = try_login(options).await.err();
+        let end = house.front.next().await;
+        assert!(end.starts_with(expected), "{end}");
+        let words = "1045 (28000): Access denied for user 'app'@'127.0.0.1' (using password: YES)";
+        assert_eq!(refused.as_deref(), (!tls).then_some(words));
+    }
+    try_login(options(house.front.address, "open", "")).await.expect("an account without such a rule");
 }

@@ -3,5 +3,7 @@
 mod client;
 mod codec;
 mod front;
+mod hostile;
 mod plugins;
 mod rig;
+mod tls;
