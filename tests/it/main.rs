@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
+
 mod cases;
 mod classify;
 mod cli;
@@ -8,3 +10,4 @@ mod control;
 mod control_loop;
 mod login;
 mod observation;
+mod tidy;

@@ -1,5 +1,7 @@
 //! What is tested against real servers. One process, so that the tests of a flavour share a cluster.
 
+#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
+
 mod clusters;
 mod faults;
 mod load;
