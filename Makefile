@@ -23,5 +23,5 @@ fmt: ## Format the code
 run: ## Run the proxy: make run CONFIG=config/minimal.toml
 	$(CARGO) run --release -- run --config $(CONFIG)
 
-deny: ## Licences, banned crates and sources of the dependencies, where cargo-deny is installed
+deny: ## Licences, banned crates and sources of the dependencies
 	@scripts/deny
