@@ -1,7 +1,7 @@
 //! Composition root: builds every room and hands each what it needs.
 
 mod accounts;
-mod catalog;
+pub(crate) mod catalog;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let login = Arc::new(front_login(&config, &outlook, &house)?);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(control::run(control, shutdown.clone()));
-    tasks.spawn(catalog::follow(outlook.catalog.clone(), Arc::clone(&house.catalog)));
+    tasks.spawn(catalog::follow(outlook.catalog.clone(), Arc::clone(&house.catalog), house.pools.clone()));
     tasks.spawn(follow_topology(outlook.topology.clone(), house.pools.clone()));
     first_look(outlook.topology.clone()).await;
     tracing::info!(%front, servers = config.cluster.servers.len(), "serving");

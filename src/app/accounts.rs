@@ -26,9 +26,10 @@ fn index(accounts: &Accounts) -> HashMap<String, Account> {
     let mut index: HashMap<String, Account> = HashMap::new();
     for row in &accounts.rows {
         let stamp = stamps.entry(&row.user).or_default();
-        (&row.host, &row.plugin, &row.authentication_string, row.locked).hash(stamp);
+        (&row.host, &row.plugin, &row.authentication_string, row.locked, row.requires_tls).hash(stamp);
         let account = index.entry(row.user.clone()).or_default();
         account.stamp = stamp.finish();
+        account.requires_tls |= row.requires_tls;
         if row.plugin == "mysql_native_password" && !row.locked {
             account.native_hashes.extend(native_hash(&row.authentication_string));
         }
@@ -59,6 +60,7 @@ mod tests {
             plugin: plugin.to_owned(),
             authentication_string: authentication.as_bytes().to_vec(),
             locked: false,
+            requires_tls: false,
         }
     }
 
@@ -77,6 +79,9 @@ mod tests {
         assert_eq!(before.native_hashes[0][..2], [0x24, 0x70]);
         accounts.rows[1].locked = true;
         assert_ne!(index(&accounts)["app"].stamp, before.stamp);
+        assert!(!before.requires_tls);
+        accounts.rows[0].requires_tls = true;
+        assert!(index(&accounts)["app"].requires_tls);
         assert_eq!(native_hash(b"*24"), None);
         assert_eq!(native_hash(b"*ZZ70C0C06DEE42FD1618BB99005ADCA2EC9D1E19"), None);
     }

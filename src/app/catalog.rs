@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::backend::Pool;
 use crate::flavour::Version;
 use crate::sql::{self, Charset, DataAccess, Dialect, RoutineKind};
 use crate::topology::catalog::{Catalog, CatalogReader, SqlDataAccess};
 
-/// Keeps the judges' catalog true to the last reading.
-pub(super) async fn follow(mut dictionary: CatalogReader, judges: Arc<ArcSwap<sql::Catalog>>) {
+/// Keeps the judges' catalog, and what pools must know of the servers' defaults, true to the last reading.
+pub(super) async fn follow(
+    mut dictionary: CatalogReader,
+    judges: Arc<ArcSwap<sql::Catalog>>,
+    pools: Vec<Arc<Pool>>,
+) {
     let mut version = 0;
     loop {
         let reading = Arc::clone(&dictionary.load());
@@ -19,11 +24,17 @@ pub(super) async fn follow(mut dictionary: CatalogReader, judges: Arc<ArcSwap<sq
             version = rows.version;
             judges.store(Arc::new(for_judges(&reading)));
         }
+        if let Some(defaults) = &reading.defaults {
+            for pool in &pools {
+                pool.expect_init_connect(!defaults.init_connect.is_empty());
+            }
+        }
         dictionary.changed().await;
     }
 }
 
-fn for_judges(reading: &Catalog) -> sql::Catalog {
+/// A reading as the judges want it.
+pub(crate) fn for_judges(reading: &Catalog) -> sql::Catalog {
     let Some(rows) = &reading.rows else { return sql::Catalog::default() };
     let routines: Vec<sql::Routine> = rows
         .routines

@@ -31,6 +31,13 @@ impl Lease {
         self.settle_to(wanted).await
     }
 
+    /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
+    /// list unless they read a table.
+    pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
+        let setup = self.pool.setup();
+        self.reset(&setup).await
+    }
+
     /// Back to the pool as it is: nothing but its settings distinguishes it from a new one.
     pub fn release_clean(mut self) {
         if let Some(backend) = self.backend.take() {

@@ -1,7 +1,7 @@
 //! The pool of one server: drives `slots`, connects, resets, hands out leases.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub struct Pool {
     recent: Mutex<HashMap<Key, Opening>>,
     next_id: AtomicU64,
     in_use: AtomicU32,
+    /// A reset does not make a connection as after login, because the server runs `init_connect` at login only.
+    reset_is_not_enough: AtomicBool,
     pub counters: Counters,
 }
 
@@ -111,6 +113,7 @@ impl Pool {
             recent: Mutex::default(),
             next_id: AtomicU64::new(1),
             in_use: AtomicU32::new(0),
+            reset_is_not_enough: AtomicBool::new(false),
             counters: Counters::default(),
         })
     }
@@ -124,6 +127,10 @@ impl Pool {
         let (open, idle) = (slots.open(), slots.idle());
         let waiting = slots.waiting();
         Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
+    }
+
+    pub(super) fn setup(&self) -> SessionSetup {
+        self.setup
     }
 
     pub fn target(&self) -> &Target {
@@ -234,8 +241,16 @@ impl Pool {
         self.give_back(backend);
     }
 
+    /// Whether the server runs `init_connect` at login, so that dirty connections are closed, not reset.
+    pub fn expect_init_connect(&self, runs: bool) {
+        self.reset_is_not_enough.store(runs, Relaxed);
+    }
+
     /// Called by a lease that ends dirty: the connection is made as after login before anybody gets it.
     pub(super) fn release_after_reset(self: Arc<Self>, mut backend: Box<Backend>) {
+        if self.reset_is_not_enough.load(Relaxed) {
+            return self.close_leased(backend);
+        }
         self.in_use.fetch_sub(1, Relaxed);
         // Outside a runtime (at exit) there is nobody to reset it for.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close(backend) };
@@ -396,6 +411,40 @@ impl Drop for Slot<'_> {
         if let Some(pool) = self.0 {
             pool.slot_closed();
         }
+    }
+}
+
+impl Counters {
+    /// Every counter by name.
+    pub fn all(&self) -> Vec<(&'static str, u64)> {
+        // Taken apart, so that a counter cannot be added and not shown.
+        let Self {
+            connected,
+            failed,
+            reused,
+            waited,
+            wait_micros,
+            timed_out,
+            replaced,
+            reset,
+            settled,
+            closed,
+            severed,
+        } = self;
+        let named = [
+            ("connected", connected),
+            ("failed", failed),
+            ("reused", reused),
+            ("waited", waited),
+            ("wait_micros", wait_micros),
+            ("timed_out", timed_out),
+            ("replaced", replaced),
+            ("reset", reset),
+            ("settled", settled),
+            ("closed", closed),
+            ("severed", severed),
+        ];
+        named.into_iter().map(|(name, counter)| (name, counter.load(Relaxed))).collect()
     }
 }
 

@@ -148,11 +148,6 @@ impl Backend {
         self.conn.capabilities = change(self.conn.capabilities);
     }
 
-    /// Empties the list that SHOW WARNINGS shows.
-    pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
-        self.execute("DO 0").await
-    }
-
     /// Makes LAST_INSERT_ID() what it is for the session that uses the connection.
     pub async fn set_last_insert_id(&mut self, id: u64) -> Result<(), ExchangeError> {
         self.execute(&format!("SET last_insert_id={id}")).await

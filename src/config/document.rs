@@ -4,7 +4,7 @@ use super::quantity::{show_duration, show_size};
 use super::{BackendTlsMode, Config, FrontTlsMode, LogFormat, Policy, PrimaryReads};
 
 /// How a key stands in the documented file.
-enum Shown {
+pub(super) enum Shown {
     /// The default, as TOML.
     Default(fn(&Config) -> String),
     /// No default: an example that must be replaced.
@@ -13,11 +13,21 @@ enum Shown {
     Example(&'static str),
 }
 
-struct Key {
+pub(super) struct Key {
     section: &'static str,
     name: &'static str,
     doc: &'static str,
-    shown: Shown,
+    pub(super) shown: Shown,
+}
+
+impl Key {
+    /// The section's name and the key's own.
+    pub(super) fn path(&self) -> String {
+        match self.section {
+            "" => self.name.to_owned(),
+            section => format!("{section}.{}", self.name),
+        }
+    }
 }
 
 const fn key(section: &'static str, name: &'static str, doc: &'static str, shown: Shown) -> Key {
@@ -25,7 +35,7 @@ const fn key(section: &'static str, name: &'static str, doc: &'static str, shown
 }
 
 /// In the order of the file; keys of one section stand together.
-const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &[
     key(
         "",
         "data_dir",
@@ -46,8 +56,8 @@ const KEYS: &[Key] = &[
         "cluster.control",
         "user",
         "The database account for health checks and for reading routines, views and accounts.\n\
-         MySQL: GRANT REPLICATION CLIENT, SELECT ON *.* TO …;  MariaDB: GRANT REPLICA MONITOR, BINLOG MONITOR,\n\
-         SELECT, SHOW VIEW ON *.* TO …;",
+         MySQL: GRANT SELECT, SHOW VIEW, REPLICATION CLIENT ON *.* TO …\n\
+         MariaDB: GRANT SELECT, SHOW VIEW, REPLICA MONITOR, BINLOG MONITOR ON *.* TO …",
         Shown::Replace("\"pointsman\""),
     ),
     key(
@@ -91,7 +101,7 @@ const KEYS: &[Key] = &[
         "mode",
         "How connections to the servers are encrypted: \"disabled\"; \"preferred\", where the server offers it;\n\
          \"required\", or refused; \"verify-ca\", certificate signed by ca, its names not checked;\n\
-         \"verify-full\", signed by ca and naming the host.",
+         \"verify-full\", signed by ca and naming the host. (Health checks take verify-ca for verify-full.)",
         Shown::Default(|c| {
             text(match c.cluster.tls.mode {
                 BackendTlsMode::Disabled => "disabled",
@@ -356,7 +366,7 @@ pub(super) fn place_of(name: &str, section: &str, known: &[&str]) -> String {
 }
 
 /// The name at the smallest edit distance, if that is small for its length.
-pub(super) fn nearest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     let (distance, near) = names.iter().map(|known| (distance(name, known), *known)).min()?;
     (distance <= 1 + name.len() / 4 && distance < near.len()).then_some(near)
 }
@@ -391,9 +401,5 @@ fn duration(value: std::time::Duration) -> String {
 /// Every documented key's whole path.
 #[cfg(test)]
 pub(super) fn paths() -> Vec<String> {
-    let join = |key: &Key| match key.section {
-        "" => key.name.to_owned(),
-        section => format!("{section}.{}", key.name),
-    };
-    KEYS.iter().map(join).collect()
+    KEYS.iter().map(Key::path).collect()
 }

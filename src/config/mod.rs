@@ -7,6 +7,7 @@ mod file;
 mod quantity;
 mod refer;
 mod servers;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +17,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use complaint::{Complaint, Complaints};
+pub(crate) use document::nearest;
 pub use document::print;
 pub use refer::Surroundings;
+pub use settings::settings;
 
 /// The whole configuration of one proxy.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,19 +23,21 @@ const READING_MAX: Duration = Duration::from_secs(30);
 
 const ROUTINES: &str =
     "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE, SQL_DATA_ACCESS FROM information_schema.ROUTINES";
-// The hundred views of `sys` only read, and are long.
+// The server's own hundred views only read, and are long.
 const VIEWS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS \
-                     WHERE TABLE_SCHEMA NOT IN ('sys', 'information_schema', 'performance_schema')";
+                     WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema')";
 const ACCOUNTS_OF_MYSQL: &str =
-    "SELECT User, Host, plugin, authentication_string, account_locked = 'Y' FROM mysql.user";
+    "SELECT User, Host, plugin, authentication_string, account_locked = 'Y', ssl_type <> '' FROM mysql.user";
 // An account may have several plugins; in their list `{}` stands for the one outside it.
 const ACCOUNTS_OF_MARIADB: &str = "\
     SELECT g.User, g.Host, JSON_VALUE(g.Priv, '$.plugin'), JSON_VALUE(g.Priv, '$.authentication_string'), \
-    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true') \
+    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true'), \
+    IFNULL(JSON_VALUE(g.Priv, '$.ssl_type'), 0) > 0 \
     FROM mysql.global_priv g WHERE IFNULL(JSON_VALUE(g.Priv, '$.is_role'), 0) NOT IN ('1', 'true') \
     UNION ALL \
     SELECT g.User, g.Host, j.plugin, j.authentication_string, \
-    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true') \
+    IFNULL(JSON_VALUE(g.Priv, '$.account_locked'), 0) IN ('1', 'true'), \
+    IFNULL(JSON_VALUE(g.Priv, '$.ssl_type'), 0) > 0 \
     FROM mysql.global_priv g, JSON_TABLE(g.Priv, '$.auth_or[*]' COLUMNS ( \
     plugin VARCHAR(64) PATH '$.plugin', authentication_string TEXT PATH '$.authentication_string')) j \
     WHERE j.plugin IS NOT NULL";
@@ -91,39 +93,30 @@ impl Librarian {
                 self.connection = Some((server, conn));
                 self.publish(reading);
             }
-            Ok(Err(failure)) => self.note("the catalog", Some(failure.text)),
+            Ok(Err(failure)) if failure.kind.is_alive() => self.note("the catalog", Some(failure.text)),
+            // That a server is away is for the probes to tell.
+            Ok(Err(failure)) => tracing::debug!(error = %failure.text, "the catalog cannot be read"),
             Err(_) => self.note("the catalog", Some(format!("no answer within {READING_MAX:?}").into())),
         }
     }
 
-    /// Replaces what was read and differs; keeps what could not be read this time.
     fn publish(&mut self, reading: Reading) {
-        let before = self.publisher.load();
-        let rows = self.part("routines and views", reading.rows).map(|mut rows| {
-            let old = before.rows.as_ref();
-            rows.version = old.map_or(1, |old| old.version);
-            match old {
-                Some(old) if **old == rows => Arc::clone(old),
-                Some(_) => Arc::new(CatalogRows { version: rows.version + 1, ..rows }),
-                None => Arc::new(rows),
-            }
-        });
-        let accounts = self.part("accounts", reading.accounts).map(|mut accounts| {
-            let old = before.accounts.as_ref();
-            accounts.version = old.map_or(1, |old| old.version);
-            match old {
-                Some(old) if **old == accounts => Arc::clone(old),
-                Some(_) => Arc::new(Accounts { version: accounts.version + 1, ..accounts }),
-                None => Arc::new(accounts),
-            }
-        });
+        let hidden = |rows: &CatalogRows| rows.views.iter().any(|view| view.definition.is_empty());
+        let hidden = reading.rows.as_ref().is_ok_and(hidden);
+        self.note("what views do", hidden.then(|| "the control account lacks SHOW VIEW or SELECT".into()));
+        let rows = self.part("routines and views", reading.rows);
+        let accounts = self.part("accounts", reading.accounts);
         let defaults = self.part("defaults", reading.defaults);
-        let after = Catalog {
-            rows: rows.or_else(|| before.rows.clone()),
-            accounts: accounts.or_else(|| before.accounts.clone()),
-            defaults: defaults.map(Arc::new).or_else(|| before.defaults.clone()),
-        };
+        let before = self.publisher.load();
+        let after = before.after(rows, accounts, defaults);
         if after != *before {
+            tracing::debug!(
+                version = after.rows.as_ref().map(|rows| rows.version),
+                routines = after.rows.as_ref().map(|rows| rows.routines.len()),
+                views = after.rows.as_ref().map(|rows| rows.views.len()),
+                accounts = after.accounts.as_ref().map(|accounts| accounts.rows.len()),
+                "catalog"
+            );
             self.publisher.publish(after);
         }
     }
@@ -149,6 +142,18 @@ impl Librarian {
             _ => {}
         }
     }
+}
+
+/// Reads the catalog of one server once. Accounts are left out: they are no matter of statements.
+pub async fn read_once(dsn: &str) -> anyhow::Result<Catalog> {
+    // The host's name is resolved here, before any thread serves others.
+    let options = mysql_async::OptsBuilder::from_opts(mysql_async::Opts::from_url(dsn)?).prefer_socket(false);
+    let mut conn = Conn::new(options).await?;
+    let version = probe::version(&mut conn).await?;
+    let rows = CatalogRows { version: 1, ..rows(&mut conn).await? };
+    let defaults = defaults(&mut conn, version).await?;
+    conn.disconnect().await?;
+    Ok(Catalog { rows: Some(Arc::new(rows)), accounts: None, defaults: Some(Arc::new(defaults)) })
 }
 
 /// One reading; a privilege that is missing for one part does not cost the others.
@@ -222,6 +227,7 @@ async fn accounts(conn: &mut Conn, flavour: Flavour) -> Result<Accounts, mysql_a
         plugin: text(row, 2),
         authentication_string: bytes(row, 3).unwrap_or_default().to_vec(),
         locked: text(row, 4) == "1",
+        requires_tls: text(row, 5) == "1",
     };
     let mut rows: Vec<Account> = rows.iter().map(account).collect();
     rows.sort_by(|a, b| (&a.user, &a.host, &a.plugin).cmp(&(&b.user, &b.host, &b.plugin)));

@@ -111,6 +111,7 @@ impl Judge {
             return None;
         }
         let lineage = lineage::trace(&self.members(), self.established);
+        self.excuse(&lineage, now);
         let mut servers: Box<[Server]> =
             (0..self.watched.len()).map(|index| self.judge_server(index, &lineage, now)).collect();
         Self::inherit(&mut servers, &lineage);
@@ -148,6 +149,15 @@ impl Judge {
         }
     }
 
+    /// Remembers until when a dead primary had nothing to send.
+    fn excuse(&mut self, lineage: &Lineage, now: Instant) {
+        for index in 0..self.watched.len() {
+            if self.part(index, lineage) == (Part::Replica { primary_lives: false }) {
+                self.watched[index].excused = Some(now);
+            }
+        }
+    }
+
     fn judge_server(&self, index: usize, lineage: &Lineage, now: Instant) -> Server {
         let members = self.members();
         let watched = &self.watched[index];
@@ -159,8 +169,13 @@ impl Judge {
             Part::Replica { .. } => Role::Replica,
             Part::Rival | Part::Closed | Part::Stray => Role::Unknown,
         };
-        let lag = channel.filter(|_| role == Role::Replica && watched.health.is_up());
-        self.server(index, role, standing, lag.and_then(|channel| watched.lag(channel, now)))
+        let lag = match (part, channel) {
+            (Part::Replica { primary_lives }, Some(channel)) if watched.health.is_up() => {
+                watched.lag(channel, primary_lives, now)
+            }
+            _ => None,
+        };
+        self.server(index, role, standing, lag)
     }
 
     fn part(&self, index: usize, lineage: &Lineage) -> Part {

@@ -10,6 +10,8 @@ pub mod observation;
 mod probe;
 pub mod standing;
 
+pub use catalog::read_once as read_catalog_once;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;

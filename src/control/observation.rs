@@ -42,6 +42,9 @@ pub struct Channel {
     /// Whether the thread that applies what was received runs.
     pub applier_runs: bool,
     pub lag: Option<Duration>,
+    /// Whether all that was received is applied. MariaDB shows no lag while the source is away, whatever is
+    /// left to apply.
+    pub caught_up: bool,
     pub receiver_error: Option<ThreadError>,
     pub applier_error: Option<ThreadError>,
 }
@@ -205,9 +208,30 @@ fn channel(row: &Row) -> Option<Channel> {
         },
         applier_runs: row.get(&["Replica_SQL_Running", "Slave_SQL_Running"]) == Some("Yes"),
         lag: row.number(&["Seconds_Behind_Source", "Seconds_Behind_Master"]).map(Duration::from_secs),
+        caught_up: caught_up(row),
         receiver_error: thread_error(row, "Last_IO_Errno", "Last_IO_Error"),
         applier_error: thread_error(row, "Last_SQL_Errno", "Last_SQL_Error"),
     })
+}
+
+/// By position, or because the applier says so: the tail of a transaction whose source died stays received and
+/// unapplied for ever, and is none that anybody could read.
+fn caught_up(row: &Row) -> bool {
+    let state = row.get(&["Replica_SQL_Running_State", "Slave_SQL_Running_State", "Slave_SQL_State"]);
+    if state.is_some_and(|state| state.contains("has read all relay log")) {
+        return true;
+    }
+    let received = (row.get(&["Source_Log_File", "Master_Log_File"]), read_position(row));
+    let applied = (row.get(&["Relay_Source_Log_File", "Relay_Master_Log_File"]), applied_position(row));
+    received == applied
+}
+
+fn read_position(row: &Row) -> Option<u64> {
+    row.number(&["Read_Source_Log_Pos", "Read_Master_Log_Pos"])
+}
+
+fn applied_position(row: &Row) -> Option<u64> {
+    row.number(&["Exec_Source_Log_Pos", "Exec_Master_Log_Pos"])
 }
 
 fn thread_error(row: &Row, code: &str, text: &str) -> Option<ThreadError> {

@@ -17,6 +17,8 @@ pub struct Watched {
     pub blind: Option<Failure>,
     /// When the lag was last known while both replication threads ran, and what it was.
     pub measured: Option<(Instant, Duration)>,
+    /// Until when there was nothing newer to be had, because the primary was dead.
+    pub excused: Option<Instant>,
 }
 
 /// A server's part in the cluster, as lineage has it.
@@ -60,10 +62,14 @@ impl Watched {
     }
 
     /// How far behind it is: as the server says, or grown from when it was last known.
-    pub fn lag(&self, channel: &Channel, now: Instant) -> Option<Duration> {
+    pub fn lag(&self, channel: &Channel, primary_lives: bool, now: Instant) -> Option<Duration> {
+        let excused = self.excused.filter(|_| primary_lives);
         match channel.lag {
             Some(lag) if channel.replicates() && self.blind.is_none() => Some(lag),
-            _ => self.measured.map(|(at, lag)| lag + now.saturating_duration_since(at)),
+            _ => self.measured.map(|(at, lag)| {
+                let from = excused.map_or(at, |until| until.max(at));
+                lag + now.saturating_duration_since(from)
+            }),
         }
     }
 
@@ -83,7 +89,8 @@ impl Watched {
     /// A replica that lost its source goes on applying what it received. While the primary lives, whatever it
     /// misses is being written there, so its lag grows from the last moment it was known, and ends its reads at
     /// the limit. While the primary is dead nothing newer can be read anywhere: the lag still grows for people
-    /// to see, but only what is received and not yet applied may end its reads.
+    /// to see, but only what is received and not yet applied may end its reads. When the primary is back, the
+    /// limit counts from that moment.
     fn unfit(
         &self,
         channel: &Channel,
@@ -99,10 +106,10 @@ impl Watched {
         if gave_up {
             return Some(Exclusion::ReplicationStopped(stopped("receiver", channel)));
         }
-        let lag = if lost && !primary_lives {
-            channel.lag.or(Some(Duration::ZERO))
-        } else {
-            self.lag(channel, now)
+        let lag = match channel.lag {
+            None if lost && !primary_lives && channel.caught_up => Some(Duration::ZERO),
+            Some(backlog) if lost && !primary_lives => Some(backlog),
+            _ => self.lag(channel, primary_lives, now),
         };
         match (lag, &self.blind) {
             (Some(lag), None) => (lag > max_lag).then_some(Exclusion::Lagging { lag, limit: max_lag }),

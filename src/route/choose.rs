@@ -47,14 +47,14 @@ pub enum Because {
     HintPrimary,
     HintReplica,
     HintServer,
-    /// It asks about the statement before it.
+    /// It reads what the statements before it left behind.
     FollowsStatement,
     /// A read that no replica may take now.
     NoReplicaServing,
     /// The primary's turn to read, by configuration.
     PrimaryTurn,
-    /// Neither reads nor writes data: ping and the like.
-    Session,
+    /// A read that ties the session to its connection: from there it must be able to write.
+    Pins,
 }
 
 impl Because {
@@ -72,7 +72,7 @@ impl Because {
         Because::FollowsStatement,
         Because::NoReplicaServing,
         Because::PrimaryTurn,
-        Because::Session,
+        Because::Pins,
     ];
 }
 
@@ -110,6 +110,12 @@ pub fn route(
     let hint = judged.hint.as_ref().filter(|_| policy.hints);
     if let Some(Hint::Primary) = hint {
         return primary(snapshot, Because::HintPrimary);
+    }
+    if !statement.pins.is_empty() {
+        return primary(snapshot, Because::Pins);
+    }
+    if statement.needs.user_variable || statement.needs.prepared_text {
+        return primary(snapshot, Because::FollowsStatement);
     }
     if !session.autocommit {
         return primary(snapshot, Because::AutocommitOff);
@@ -263,10 +269,10 @@ impl fmt::Display for Because {
             Because::HintPrimary => "hint: primary",
             Because::HintReplica => "hint: replica",
             Because::HintServer => "hint: server",
-            Because::FollowsStatement => "asks about the statement before it",
+            Because::FollowsStatement => "reads what the session left behind",
             Because::NoReplicaServing => "no replica may take reads now",
             Because::PrimaryTurn => "the primary takes reads in turn",
-            Because::Session => "touches no data",
+            Because::Pins => "pins the session",
         })
     }
 }

@@ -54,12 +54,17 @@ impl SessionState {
         if self.transaction == Transaction::None && statement.kind != Kind::Set {
             self.pins = self.pins.without(PinSet::of(PinCause::NextTransaction));
         }
+        // What SQL_CALC_FOUND_ROWS counted is told until the next SELECT.
+        if statement.kind == Kind::Select && !statement.needs.found_rows {
+            self.pins = self.pins.without(PinSet::of(PinCause::FoundRows));
+        }
         // A failed statement may have done part of its work: several statements, a procedure.
         self.pins = self.pins.union(statement.pins);
         if !seen.failed {
             self.pins = self.pins.without(statement.unpins);
         }
-        let named = !statement.pins.is_empty() || matches!(statement.kind, Kind::Set | Kind::Use);
+        let named =
+            !statement.pins.is_empty() || matches!(statement.kind, Kind::Set | Kind::Use | Kind::Prepare);
         if seen.state_changed && !seen.change_is_known && !named {
             self.pins.insert(PinCause::Unknown);
         }

@@ -7,10 +7,15 @@ use arc_swap::ArcSwap;
 
 use super::digests::Digests;
 use super::registry::Registry;
-use crate::backend::Pool;
+use super::state::dialect_of;
+use crate::backend::{Pool, Settings};
 use crate::config;
+use crate::flavour::Version;
 use crate::sql;
 use crate::topology;
+
+/// What most clients name at login.
+const UTF8MB4_GENERAL_CI: u16 = 45;
 
 pub struct House {
     pub topology: topology::Reader,
@@ -48,6 +53,34 @@ pub struct Counters {
     pub awaited_primary: AtomicU64,
 }
 
+impl Counters {
+    /// Every counter: name, value, what it counts.
+    pub fn all(&self) -> Vec<(&'static str, u64, &'static str)> {
+        // Taken apart, so that a counter cannot be added and not shown.
+        let Self {
+            accepted,
+            refused_full,
+            logins_failed,
+            statements,
+            repeated,
+            corrected,
+            abandoned,
+            awaited_primary,
+        } = self;
+        let named = [
+            ("accepted", accepted, "Connections accepted."),
+            ("refused_full", refused_full, "Connections turned away because there were too many."),
+            ("logins_failed", logins_failed, "Logins that failed."),
+            ("statements", statements, "Statements received."),
+            ("repeated", repeated, "Reads run again because their server was lost before it answered."),
+            ("corrected", corrected, "Statements a replica refused as writes and the primary then ran."),
+            ("abandoned", abandoned, "Queries killed because their client had gone."),
+            ("awaited_primary", awaited_primary, "Waits for a primary."),
+        ];
+        named.into_iter().map(|(name, counter, counts)| (name, counter.load(Relaxed), counts)).collect()
+    }
+}
+
 impl House {
     pub fn pool(&self, server: topology::ServerId) -> &Arc<Pool> {
         &self.pools[usize::from(server.0)]
@@ -60,6 +93,12 @@ impl House {
     /// What a session starts with; `None` while no server could be asked.
     pub fn defaults(&self) -> Option<Arc<topology::catalog::Defaults>> {
         self.dictionary.load().defaults.clone()
+    }
+
+    /// How the servers read the statements of a session that has set nothing.
+    pub fn dialect(&self) -> sql::Dialect {
+        let version = self.topology.load().version().unwrap_or(Version::parse(""));
+        dialect_of(&Settings::default(), self.defaults().as_deref(), version, UTF8MB4_GENERAL_CI)
     }
 
     /// Connections in use by server, for `least_connections`.

@@ -19,4 +19,4 @@ pub mod tls;
 pub use digests::{DigestStats, Digests};
 pub use house::{Counters, House};
 pub use listener::{Bound, bind};
-pub use registry::{Activity, Registry, SessionInfo};
+pub use registry::{Activity, Registry, Seen, SessionInfo};

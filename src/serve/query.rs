@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
-use super::relay::{self, Failure, Reply, Request};
+use super::relay::{self, Failure, Refused, Reply, Request};
 use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease};
@@ -63,12 +63,18 @@ impl Session {
             let mut lease = lease;
             let server = lease.pool().server;
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
-            let withhold = may_repeat && self.house.topology.load().primary != Some(server);
+            let on_primary = self.house.topology.load().primary == Some(server);
+            let refusal = match self.state.transaction {
+                _ if on_primary => Refused::Pass,
+                Transaction::ReadOnly => Refused::AsReadOnlyTransaction,
+                _ if may_repeat => Refused::Withhold,
+                _ => Refused::Pass,
+            };
             let mut request = Request {
                 input_len: if incoming.whole { incoming.len } else { 0 },
                 instead: self.substitute(&judged, incoming, route),
                 expect,
-                withhold_refusal: withhold,
+                refusal,
             };
             self.show_active(&judged, &route, &lease);
             match self.exchange(incoming, &mut lease, &mut request).await {
@@ -232,25 +238,22 @@ impl Session {
     fn substitute(&self, judged: &Judged, incoming: Incoming, route: Route) -> Option<Vec<u8>> {
         let needs = judged.statement.needs;
         let asks = needs.row_count || needs.found_rows || needs.connection_id;
-        let kind = &judged.statement.kind;
-        if !asks
-            || !incoming.whole
-            || incoming.command != Command::Query
-            || matches!(kind, Kind::Define | Kind::Prepare)
-        {
+        if !asks || !incoming.whole || incoming.command != Command::Query {
             return None;
         }
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
         let connection_id = self.info.id.to_string();
-        let mut values = vec![("CONNECTION_ID", connection_id.as_str())];
-        // A held connection knows these itself, and among several statements they change.
-        if route.to != Destination::Held && *kind != Kind::Several {
-            values.push(("ROW_COUNT", &row_count));
-            values.push(("FOUND_ROWS", &found_rows));
-        }
+        // A held connection knows the others itself.
+        let held = route.to == Destination::Held;
+        let replacements = sql::Replacements {
+            row_count: (!held).then_some(row_count.as_str()),
+            found_rows: (!held).then_some(found_rows.as_str()),
+            connection_id: Some(&connection_id),
+            last_insert_id: None,
+        };
         let range = self.statement_of(incoming).ok()?;
         let input = self.client.input();
-        let statement = sql::substitute_calls(&input[range.clone()], &self.dialect, &values)?;
+        let statement = sql::substitute_calls(&input[range.clone()], &self.dialect, &replacements)?;
         let mut payload = input[HEADER_LEN..range.start].to_vec();
         payload.extend_from_slice(&statement);
         let mut packet = Vec::with_capacity(payload.len() + HEADER_LEN);
@@ -281,7 +284,8 @@ impl Session {
         self.show_rest(holds.then_some(&lease));
         if holds {
             self.hold(lease);
-        } else if reply.outcome.warnings > 0 || failed {
+        } else if reply.outcome.warnings > 0 || failed || route.because == Because::FollowsStatement {
+            // A statement that shows warnings leaves them to be shown again.
             self.hold(lease);
             self.follow = Follow::Possible;
         } else {
@@ -438,6 +442,7 @@ impl Session {
             seen.statement = Some(Arc::clone(&judged.statement));
             seen.because = Some(route.because);
             seen.backend = Some(backend);
+            seen.server = Some(backend.0);
             seen.pins = pins;
         });
     }

@@ -46,6 +46,8 @@ pub struct Seen {
     pub because: Option<Because>,
     /// The server and its thread that work for the session now, or that it holds.
     pub backend: Option<(ServerId, u32)>,
+    /// The server that ran its last statement.
+    pub server: Option<ServerId>,
     /// The causes that hold the connection.
     pub pins: PinSet,
 }
@@ -132,6 +134,20 @@ impl Registry {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Ends a session from outside. Whether there was one.
+    pub fn kill(&self, id: u32) -> bool {
+        let session = self.get(id);
+        if let Some(session) = &session {
+            session.order(Order::Kill);
+        }
+        session.is_some()
+    }
+
+    /// Time since start.
+    pub fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 
     /// Tells every session.
@@ -223,11 +239,6 @@ impl SessionInfo {
         }
         // A plain load first: orders are rare, and a swap would take the cache line from the giver each time.
         if self.orders.load(SeqCst) == 0 { Orders(0) } else { Orders(self.orders.swap(0, SeqCst)) }
-    }
-
-    /// Whether an order has been left, without taking it.
-    pub(super) fn has_order(&self, order: Order) -> bool {
-        self.orders.load(Relaxed) & order as u8 != 0
     }
 
     fn lock_seen(&self) -> MutexGuard<'_, Seen> {

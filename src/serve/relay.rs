@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
     self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
-    Progress, ResponseTracker, SessionChange, capability,
+    Progress, ResponseTracker, SessionChange, code,
 };
 
 /// A command about to be sent.
@@ -19,8 +19,18 @@ pub(super) struct Request {
     /// Sent in their stead: the command with calls replaced that only the proxy can answer.
     pub(super) instead: Option<Vec<u8>>,
     pub(super) expect: Expect,
-    /// An ERR by which a replica refuses to write is kept from the client: the primary will answer.
-    pub(super) withhold_refusal: bool,
+    pub(super) refusal: Refused,
+}
+
+/// What is done with an ERR by which a replica refuses to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The client gets it.
+    Pass,
+    /// The client does not get it: the primary will answer.
+    Withhold,
+    /// In a READ ONLY transaction the primary would have refused too, in other words.
+    AsReadOnlyTransaction,
 }
 
 /// What a reply came to, beyond its outcome.
@@ -182,9 +192,14 @@ impl Passage<'_> {
                     Ok(error) => error,
                     Err(malformed) => return Err(self.server_failure(nonsense(malformed))),
                 };
-                let withhold = request.withhold_refusal && !self.answered && at == 0;
-                let instead =
-                    if withhold && error.refused_as_read_only() { Instead::Withheld } else { Instead::Same };
+                let first = !self.answered && at == 0;
+                let instead = match request.refusal {
+                    Refused::Withhold if first && error.refused_as_read_only() => Instead::Withheld,
+                    Refused::AsReadOnlyTransaction if error.code == code::OPTION_PREVENTS_STATEMENT => {
+                        Instead::Other(read_only_transaction(packet[3]))
+                    }
+                    _ => Instead::Same,
+                };
                 self.reply.outcome.error = Some(error);
                 Ok(instead)
             }
@@ -305,9 +320,7 @@ fn see_ok(
     if ok.last_insert_id > 0 {
         reply.outcome.last_insert_id = ok.last_insert_id;
     }
-    // The two forms differ only where there is text or state.
-    let tracks = client_capabilities & capability::SESSION_TRACK != 0;
-    if ok.state.is_empty() && (tracks || ok.info.is_empty()) {
+    if ok.state.is_empty() {
         return Ok(Instead::Same);
     }
     let mut kept = Vec::new();
@@ -368,6 +381,17 @@ async fn pass_packet(client: &mut Channel, backend: &mut Backend, header: Header
         left -= len;
     }
     Ok(())
+}
+
+/// What a server that may write says to a write in a READ ONLY transaction.
+fn read_only_transaction(sequence: u8) -> Vec<u8> {
+    let error = ErrPacket::new(
+        code::CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
+        "Cannot execute statement in a READ ONLY transaction.",
+    );
+    let mut packet = Vec::new();
+    wire::push_packet(&mut packet, &error.payload(), sequence);
+    packet
 }
 
 /// What servers report by default to a client that asked for session tracking.

@@ -85,16 +85,13 @@ impl FrontTlsSetup {
 /// The RSA key pair of caching_sha2_password, kept under `data_dir` because clients may hold its public half.
 pub fn load_rsa_key(data_dir: &Path) -> Result<RsaKey, FrontKeyError> {
     let path = data_dir.join(RSA_KEY_FILE);
-    let key = match fs::read_to_string(&path) {
-        Ok(pem) => KeyPair::from_pem(&Zeroizing::new(pem)).map_err(|error| unusable(RSA_KEY_FILE, error))?,
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(TlsSetupError::File { path, error }.into());
-        }
-        Err(_) => {
-            let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
-            keep(data_dir, &[(RSA_KEY_FILE, &Zeroizing::new(key.serialize_pem()))], "password key");
-            key
-        }
+    let key = if path.exists() {
+        let pem = fs::read_to_string(&path).map_err(|error| TlsSetupError::File { path, error })?;
+        KeyPair::from_pem(&Zeroizing::new(pem)).map_err(|error| unusable(RSA_KEY_FILE, error))?
+    } else {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+        keep(data_dir, &[(RSA_KEY_FILE, &Zeroizing::new(key.serialize_pem()))], "password key");
+        key
     };
     Ok(RsaKey::new(&Zeroizing::new(key.serialize_der()), key.public_key_pem())?)
 }

@@ -1,16 +1,123 @@
 //! The builtin functions of both flavours that read nothing but their arguments, tables and the clock.
 
-use crate::flavour::Flavour;
+use crate::flavour::{Flavour, Version};
 
-/// True if `name`, in lower case, is a builtin that any replica may run.
-pub(super) fn is_pure(name: &[u8], flavour: Flavour) -> bool {
+/// True if `name`, in lower case, is a builtin of that server that any replica may run.
+pub(super) fn is_pure(name: &[u8], version: Version) -> bool {
     let Ok(name) = std::str::from_utf8(name) else { return false };
-    let own = match flavour {
-        Flavour::MySql => MYSQL,
-        Flavour::MariaDb => MARIADB,
+    let (own, since) = match version.flavour {
+        Flavour::MySql => (MYSQL, MYSQL_SINCE),
+        Flavour::MariaDb => (MARIADB, MARIADB_SINCE),
     };
-    BOTH.binary_search(&name).is_ok() || own.binary_search(&name).is_ok()
+    let known = BOTH.binary_search(&name).is_ok() || own.binary_search(&name).is_ok();
+    known && since.iter().all(|(late, number)| *late != name || *number <= version.number)
 }
+
+/// Names that were free for stored functions until that version.
+const MYSQL_SINCE: &[(&str, u32)] = &[
+    ("bin_to_uuid", 80_000),
+    ("uuid_to_bin", 80_000),
+    ("is_uuid", 80_000),
+    ("regexp_like", 80_004),
+    ("regexp_instr", 80_004),
+    ("regexp_replace", 80_004),
+    ("regexp_substr", 80_004),
+    ("grouping", 80_001),
+    ("statement_digest", 80_004),
+    ("statement_digest_text", 80_004),
+    ("icu_version", 80_004),
+    ("roles_graphml", 80_000),
+    ("current_role", 80_000),
+    ("json_table", 80_004),
+    ("json_value", 80_021),
+    ("json_overlaps", 80_017),
+    ("json_schema_valid", 80_017),
+    ("json_schema_validation_report", 80_017),
+    ("json_storage_free", 80_000),
+    ("json_arrayagg", 50_722),
+    ("json_objectagg", 50_722),
+    ("json_pretty", 50_722),
+    ("json_storage_size", 50_722),
+    ("json_merge_patch", 50_722),
+    ("json_merge_preserve", 50_722),
+    ("format_bytes", 80_016),
+    ("format_pico_time", 80_016),
+    ("row_number", 80_002),
+    ("rank", 80_002),
+    ("dense_rank", 80_002),
+    ("cume_dist", 80_002),
+    ("percent_rank", 80_002),
+    ("ntile", 80_002),
+    ("lag", 80_002),
+    ("lead", 80_002),
+    ("nth_value", 80_002),
+    ("first_value", 80_002),
+    ("last_value", 80_002),
+    ("st_latitude", 80_012),
+    ("st_longitude", 80_012),
+    ("st_swapxy", 80_000),
+    ("st_transform", 80_013),
+    ("st_collect", 80_024),
+    ("st_frechetdistance", 80_023),
+    ("st_hausdorffdistance", 80_023),
+    ("st_lineinterpolatepoint", 80_024),
+    ("st_lineinterpolatepoints", 80_024),
+    ("st_pointatdistance", 80_024),
+    ("geomcollection", 80_000),
+    ("to_vector", 90_000),
+    ("from_vector", 90_000),
+    ("string_to_vector", 90_000),
+    ("vector_to_string", 90_000),
+    ("vector_dim", 90_000),
+    ("distance", 90_000),
+    ("etag", 90_300),
+    ("json_duality_object", 90_400),
+];
+
+const MARIADB_SINCE: &[(&str, u32)] = &[
+    ("json_schema_valid", 110_100),
+    ("json_array_intersect", 110_200),
+    ("json_object_filter_keys", 110_200),
+    ("json_object_to_array", 110_200),
+    ("json_key_value", 110_200),
+    ("format_pico_time", 110_002),
+    ("kdf", 110_300),
+    ("uuid_v4", 110_700),
+    ("uuid_v7", 110_700),
+    ("vec_distance", 110_700),
+    ("vec_distance_cosine", 110_700),
+    ("vec_distance_euclidean", 110_700),
+    ("vec_fromtext", 110_700),
+    ("vec_totext", 110_700),
+    ("format_bytes", 110_800),
+    ("st_validate", 120_000),
+    ("st_simplify", 120_000),
+    ("st_geohash", 120_000),
+    ("st_latfromgeohash", 120_000),
+    ("st_longfromgeohash", 120_000),
+    ("st_pointfromgeohash", 120_000),
+    ("st_isvalid", 120_000),
+    ("st_collect", 120_000),
+    ("mbrcoveredby", 120_000),
+    ("mbrcovers", 120_000),
+    ("to_number", 120_200),
+    ("to_date", 120_300),
+    ("trunc", 120_200),
+    ("sformat", 100_700),
+    ("natural_sort_key", 100_700),
+    ("json_equals", 100_700),
+    ("json_normalize", 100_700),
+    ("crc32c", 100_800),
+    ("random_bytes", 101_000),
+    ("to_char", 100_601),
+    ("sys_guid", 100_601),
+    ("add_months", 100_601),
+    ("json_table", 100_600),
+    ("json_overlaps", 100_900),
+    ("st_distance_sphere", 100_501),
+    ("json_arrayagg", 100_500),
+    ("json_objectagg", 100_500),
+];
 
 /// Of both flavours; sorted.
 const BOTH: &[&str] = &[

@@ -21,7 +21,7 @@ pub(super) struct Verdict {
 /// Judges all statements of a text. Costs a pass over its tokens and memory for its nesting only.
 pub(super) fn classify(text: &[u8], dialect: &Dialect, schema: Option<&str>, catalog: &Catalog) -> Verdict {
     let mut lexer = Lexer::new(text, dialect);
-    let new_scan = || Scan::new(dialect.version.flavour, schema, catalog);
+    let new_scan = || Scan::new(dialect.version, schema, catalog);
     let mut scan = new_scan();
     let mut packet = Packet::default();
     let mut before = TokenKind::End;
@@ -120,7 +120,8 @@ fn judge(mut scan: Scan<'_>) -> Verdict {
         Class::Decided(access) => access,
     };
     let pins = scan.pins.union(scan.set().pins);
-    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs: scan.needs }
+    let needs = if scan.is_stored() { Needs::default() } else { scan.needs };
+    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs }
 }
 
 fn by_head(scan: &mut Scan<'_>) -> (Kind, Class) {

@@ -56,15 +56,24 @@ fn hint(text: &[u8], at: usize) -> Opening {
 /// `/*!` and `/*M!`: run without a version, or where the version says so. `at` is behind the `!`.
 fn executable(text: &[u8], at: usize, version: Version, mariadb_mark: bool) -> Opening {
     let digits = text[at..].iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
-    let number = text[at..at + digits].iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
-    let runs = match (version.flavour, digits) {
+    let digits = match (version.flavour, digits) {
         (_, 0..=4) => return Opening::Code { start: at },
-        // MySQL read exactly five digits before it learnt to read six; where that was is not worth a
-        // wrong guess.
-        (Flavour::MySql, 6) if version.number < 90_000 => return Opening::Malformed,
-        (Flavour::MySql, _) => number <= version.number,
+        (Flavour::MySql, 6) => match text.get(at + 6) {
+            // Servers before 8.4 read five digits, some of them six: not worth a wrong guess. Nor is a byte
+            // that may be a space or not.
+            Some(b'\t'..=b'\r' | b' ') if version.number < 80_400 => return Opening::Malformed,
+            Some(0x80..) => return Opening::Malformed,
+            Some(b'\t'..=b'\r' | b' ') => 6,
+            // Without a space behind it the sixth digit is code.
+            _ => 5,
+        },
+        _ => digits,
+    };
+    let number = text[at..at + digits].iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let runs = match version.flavour {
+        Flavour::MySql => number <= version.number,
         // MariaDB leaves out what is meant for MySQL 5.7 and later.
-        (Flavour::MariaDb, _) => {
+        Flavour::MariaDb => {
             number <= version.number && (mariadb_mark || !(50_700..=99_999).contains(&number))
         }
     };

@@ -1,9 +1,9 @@
 //! The digest: a statement's tokens with literals replaced, lists collapsed, comments dropped, and space and
 //! the case of words folded, so that all executions of one statement share one text.
 
-use super::Dialect;
 use super::lex::{Lexer, Token, TokenKind};
 use super::words;
+use super::{Charset, Dialect};
 
 /// A digest longer than this is not read to its end.
 pub(super) const DIGEST_READ_MAX: usize = 16 * 1024;
@@ -26,7 +26,7 @@ impl Digest {
         let mut digest =
             Digest { inline: [0; INLINE], spill: Vec::new(), len: 0, odd: false, complete: true };
         let mut lexer = Lexer::new(text, dialect);
-        let mut writer = Writer::new(text, &mut digest);
+        let mut writer = Writer::new(text, dialect.charset, &mut digest);
         loop {
             let token = lexer.next();
             if token.kind == TokenKind::End {
@@ -76,6 +76,7 @@ impl Digest {
 /// Puts tokens into a digest.
 struct Writer<'a> {
     text: &'a [u8],
+    charset: Charset,
     out: &'a mut Digest,
     before: TokenKind,
     /// Where the last word began.
@@ -97,9 +98,10 @@ struct Rows {
 }
 
 impl<'a> Writer<'a> {
-    fn new(text: &'a [u8], out: &'a mut Digest) -> Self {
+    fn new(text: &'a [u8], charset: Charset, out: &'a mut Digest) -> Self {
         Self {
             text,
+            charset,
             out,
             before: TokenKind::Open,
             word_at: 0,
@@ -152,6 +154,11 @@ impl<'a> Writer<'a> {
         for (to, from) in self.out.grow(word.len()).iter_mut().zip(word) {
             *to = from.to_ascii_lowercase();
         }
+        if self.rows.as_ref().is_some_and(|rows| rows.depth == self.depth)
+            && self.out.bytes()[self.word_at..] != *b"row"
+        {
+            self.rows = None;
+        }
         if self.literals_from.is_some() {
             let word = &self.out.bytes()[self.word_at..];
             if !matches!(word, b"null" | b"true" | b"false" | b"default") {
@@ -191,8 +198,9 @@ impl<'a> Writer<'a> {
         let inner = &quoted[1..quoted.len() - 1];
         let mut at = 0;
         while let Some(&byte) = inner.get(at) {
-            self.out.push(if byte == b'`' { b"``" } else { std::slice::from_ref(&inner[at]) });
-            at += if byte == quote { 2 } else { 1 };
+            let length = self.charset.char_len(&inner[at..]);
+            self.out.push(if byte == b'`' { b"``" } else { &inner[at..at + length] });
+            at += if byte == quote { 2 } else { length };
         }
         self.out.push(b"`");
     }
@@ -215,7 +223,7 @@ impl<'a> Writer<'a> {
         let keyword = self.before == TokenKind::Word && {
             let word = &self.out.bytes()[self.word_at..];
             self.collapsible = matches!(word, b"in" | b"values" | b"value" | b"row");
-            if matches!(word, b"values" | b"value") {
+            if matches!(word, b"values" | b"value" | b"row") && self.rows.is_none() {
                 self.rows = Some(Rows { depth: self.depth, start: self.out.len, kept: None });
             }
             words::is_spaced_before_paren(word) || (token.gap && words::is_space_sensitive(word))
@@ -234,7 +242,9 @@ impl<'a> Writer<'a> {
         if let Some(rows) = &mut self.rows
             && rows.depth == self.depth
         {
-            rows.start = self.out.len;
+            let with_row =
+                self.before == TokenKind::Word && self.out.bytes()[self.word_at..].starts_with(b"row");
+            rows.start = if with_row { self.word_at } else { self.out.len };
             self.collapsible = true;
         }
         self.out.push(b"(");

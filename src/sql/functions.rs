@@ -2,7 +2,7 @@
 
 use super::builtins;
 use super::words;
-use crate::flavour::Flavour;
+use crate::flavour::{Flavour, Version};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
@@ -28,7 +28,8 @@ pub(super) enum Call {
 }
 
 /// Judges an unquoted, unqualified name in lower case; `gap` if space stands between it and its `(`.
-pub(super) fn call(name: &[u8], gap: bool, flavour: Flavour) -> Call {
+pub(super) fn call(name: &[u8], gap: bool, version: Version) -> Call {
+    let flavour = version.flavour;
     if words::is_keyword_before_paren(name, flavour) {
         return Call::Keyword;
     }
@@ -53,7 +54,7 @@ pub(super) fn call(name: &[u8], gap: bool, flavour: Flavour) -> Call {
         b"wsrep_last_written_gtid" | b"wsrep_last_seen_gtid" | b"wsrep_sync_wait_upto_gtid" => {
             Call::OwnWriteValue
         }
-        _ if builtins::is_pure(name, flavour) => Call::Pure,
+        _ if builtins::is_pure(name, version) => Call::Pure,
         _ => Call::Unknown,
     }
 }

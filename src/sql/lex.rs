@@ -143,6 +143,11 @@ impl<'a> Lexer<'a> {
         self.odd
     }
 
+    /// How many executable comments are open.
+    pub(super) fn depth(&self) -> u32 {
+        self.depth
+    }
+
     /// The next token; `End` for ever once there is none.
     #[inline]
     pub(super) fn next(&mut self) -> Token {

@@ -15,6 +15,9 @@ mod show;
 
 mod parse;
 
+mod explain;
+mod substitute;
+
 mod catalog;
 
 mod builtins;
@@ -27,10 +30,8 @@ mod comment;
 mod lex;
 
 pub use catalog::{Catalog, DataAccess, Routine, RoutineKind, View};
+pub use explain::{ExplainOptions, Explanation, Target, explain};
 pub use judge::Judge;
 pub use statement::*;
+pub use substitute::{Replacements, substitute_calls};
 pub use variables::{is_replayable_variable, tracked_variables};
-
-pub fn substitute_calls(_: &[u8], _: &Dialect, _: &[(&str, &str)]) -> Option<Vec<u8>> {
-    None
-}

@@ -8,7 +8,7 @@ use super::set::SetScan;
 use super::variables;
 use super::words::{self, Lower};
 use super::{Catalog, Needs, PinCause, PinSet, WriteBecause};
-use crate::flavour::Flavour;
+use crate::flavour::{Flavour, Version};
 
 /// Deeper nesting than this no server parses; nor do we.
 const DEPTH_MAX: usize = 4_000;
@@ -73,7 +73,7 @@ struct Frame {
 const BASE: Frame = Frame { inside: Inside::Plain, with_list: false };
 
 pub(super) struct Scan<'a> {
-    flavour: Flavour,
+    version: Version,
     schema: Option<&'a str>,
     catalog: &'a Catalog,
     frames: Vec<Frame>,
@@ -86,6 +86,8 @@ pub(super) struct Scan<'a> {
     set: SetScan,
     /// In the body of a stored program or a view, which this statement does not run.
     stored: bool,
+    /// In the list of variables behind INTO.
+    into_variables: bool,
     /// A body in BEGIN … END: semicolons do not end the statement.
     compound: bool,
     /// START TRANSACTION … READ ONLY.
@@ -102,9 +104,9 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(flavour: Flavour, schema: Option<&'a str>, catalog: &'a Catalog) -> Self {
+    pub(super) fn new(version: Version, schema: Option<&'a str>, catalog: &'a Catalog) -> Self {
         Self {
-            flavour,
+            version,
             schema,
             catalog,
             frames: vec![BASE],
@@ -113,6 +115,7 @@ impl<'a> Scan<'a> {
             object: Lower::EMPTY,
             set: SetScan::default(),
             stored: false,
+            into_variables: false,
             compound: false,
             begins_read_only: false,
             flush_locks: false,
@@ -139,6 +142,11 @@ impl<'a> Scan<'a> {
         self.head.iter().any(|lower| lower.get() == word)
     }
 
+    /// In a definition, whose text is kept and not run.
+    pub(super) fn is_stored(&self) -> bool {
+        self.stored
+    }
+
     pub(super) fn set(&self) -> &SetScan {
         &self.set
     }
@@ -155,6 +163,7 @@ impl<'a> Scan<'a> {
         if self.before[0].is(b"into") {
             self.after_into(&item);
         }
+        self.into_variables &= matches!(item.kind, TokenKind::UserVariable | TokenKind::Comma);
         if item.keyword {
             self.keyword(&item);
         } else if item.kind == TokenKind::Word {
@@ -173,14 +182,14 @@ impl<'a> Scan<'a> {
         }
         self.record_head(&item);
         if self.head(0) == b"set" && self.depth() == 0 && !self.is_empty() {
-            self.set.token(&item, self.flavour);
+            self.set.token(&item, self.version.flavour);
         }
         self.before = [item, self.before[0], self.before[1]];
     }
 
     /// MariaDB's `SET STATEMENT x = y FOR …`: what follows is the statement.
     fn ends_set_statement(&self, item: &Item<'a>) -> bool {
-        self.flavour == Flavour::MariaDb
+        self.version.flavour == Flavour::MariaDb
             && item.is(b"for")
             && self.depth() == 0
             && self.head(0) == b"set"
@@ -239,6 +248,7 @@ impl<'a> Scan<'a> {
             b"export" if before.is(b"for") => self.flush_locks = true,
             b"temporary" if self.head.len() < 4 => self.temporary = true,
             b"begin" => self.compound |= self.stored,
+            b"package" if self.head(0) == b"create" => self.compound = true,
             b"atomic" if before.is(b"not") && self.head(0) == b"begin" => self.compound = true,
             _ => {}
         }
@@ -247,6 +257,7 @@ impl<'a> Scan<'a> {
 
     fn after_into(&mut self, item: &Item<'a>) {
         if item.kind == TokenKind::UserVariable {
+            self.into_variables = true;
             self.pin(PinCause::UserVariable);
             self.object_to(WriteBecause::UserVariable);
         } else if item.is_any(&[b"outfile", b"dumpfile"]) {
@@ -323,7 +334,7 @@ impl<'a> Scan<'a> {
         let sequence = matches!(item.word.get(), b"nextval" | b"currval");
         if before2.kind == TokenKind::SystemVariable {
             self.system_variable(item.bytes);
-        } else if sequence && self.flavour == Flavour::MariaDb && item.next != TokenKind::Open {
+        } else if sequence && self.version.flavour == Flavour::MariaDb && item.next != TokenKind::Open {
             self.object_to(WriteBecause::Sequence);
         }
     }
@@ -348,7 +359,8 @@ impl<'a> Scan<'a> {
 
     fn opened(&mut self, item: &Item<'a>) {
         let name = self.before[0];
-        if name.is_name() && !self.is_list_or_type(&name) {
+        // The first word calls nothing: `EXPLAIN (SELECT 1)`.
+        if name.is_name() && self.head.len() > 1 && !self.is_list_or_type(&name) {
             self.called(&name, item);
         }
         if self.frames.len() > DEPTH_MAX {
@@ -396,7 +408,7 @@ impl<'a> Scan<'a> {
             return self.called_stored(name);
         }
         let what = || Arc::from(String::from_utf8_lossy(name.bytes).to_uppercase());
-        match functions::call(name.word.get(), paren.gap, self.flavour) {
+        match functions::call(name.word.get(), paren.gap, self.version) {
             Call::Keyword => {}
             Call::Pure if self.is_shadowed(name) => self.called_stored(name),
             Call::Pure => {}
@@ -458,7 +470,7 @@ impl<'a> Scan<'a> {
         let host = !item.gap && (before.kind == TokenKind::Quoted || is_literal(before.kind));
         let account = self.head(0) == b"show" && (self.head_has(b"grants") || self.head_has(b"user"));
         let assigned = self.head(0) == b"set" && self.depth() == 0 && self.set.expects_name();
-        if !host && !account && !assigned && !self.stored {
+        if !host && !account && !assigned && !self.into_variables {
             self.needs.user_variable = true;
         }
     }

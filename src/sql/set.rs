@@ -31,6 +31,8 @@ enum Place {
     Name,
     /// In a value; a comma ends it.
     Value,
+    /// Behind TRANSACTION or ROLE: nothing else follows.
+    Rest,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -48,17 +50,17 @@ impl SetScan {
 
     pub(super) fn token(&mut self, item: &Item<'_>, flavour: Flavour) {
         match self.place {
-            Place::Start => self.start(item),
+            Place::Start => self.start(item, flavour),
             Place::Name => self.name(item, flavour),
             Place::Value if item.kind == TokenKind::Comma => {
                 self.place = Place::Start;
                 self.own_scope = None;
             }
-            Place::Value => {}
+            Place::Value | Place::Rest => {}
         }
     }
 
-    fn start(&mut self, item: &Item<'_>) {
+    fn start(&mut self, item: &Item<'_>, flavour: Flavour) {
         match item.kind {
             TokenKind::UserVariable => self.pinned(PinCause::UserVariable),
             TokenKind::SystemVariable => {
@@ -66,7 +68,7 @@ impl SetScan {
                 self.own_scope = scope_of(name.as_bytes());
                 self.named(name.replace('`', ""));
             }
-            TokenKind::Word => self.start_word(item),
+            TokenKind::Word => self.start_word(item, flavour),
             TokenKind::Quoted => {
                 self.named(String::from_utf8_lossy(item.bytes).replace(['`', '"'], "").to_lowercase());
             }
@@ -74,7 +76,7 @@ impl SetScan {
         }
     }
 
-    fn start_word(&mut self, item: &Item<'_>) {
+    fn start_word(&mut self, item: &Item<'_>, flavour: Flavour) {
         let assigned = matches!(item.next, TokenKind::Operator | TokenKind::Assign | TokenKind::Dot);
         if !assigned && let Some(scope) = scope_of(item.word.get()) {
             self.scope = scope;
@@ -86,14 +88,23 @@ impl SetScan {
             b"names" | b"character" | b"charset" | b"char" => self.of_session(),
             b"default" => self.elsewhere("SET DEFAULT ROLE"),
             b"role" => self.pinned(PinCause::Role),
-            b"transaction" => match self.scope {
-                Scope::None => self.pinned(PinCause::NextTransaction),
-                Scope::Session => self.of_session(),
-                Scope::Global => self.elsewhere("SET GLOBAL"),
-            },
+            b"transaction" => self.transaction(),
             // MariaDB's variables of one statement: nothing stays.
             b"statement" => self.place = Place::Value,
             _ => self.pinned(PinCause::SessionVariable),
+        }
+        // Roles are a list in MySQL.
+        let roles = flavour == Flavour::MySql && matches!(item.word.get(), b"role" | b"default");
+        if roles || item.word.get() == b"transaction" {
+            self.place = Place::Rest;
+        }
+    }
+
+    fn transaction(&mut self) {
+        match self.scope {
+            Scope::None => self.pinned(PinCause::NextTransaction),
+            Scope::Session => self.of_session(),
+            Scope::Global => self.elsewhere("SET GLOBAL"),
         }
     }
 

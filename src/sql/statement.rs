@@ -289,6 +289,60 @@ impl Needs {
     pub fn is_empty(self) -> bool {
         self == Self::default()
     }
+
+    /// The names of what is needed.
+    pub fn iter(self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (self.last_insert_id, "last_insert_id"),
+            (self.row_count, "row_count"),
+            (self.found_rows, "found_rows"),
+            (self.diagnostics, "diagnostics"),
+            (self.connection_id, "connection_id"),
+            (self.user_variable, "user_variable"),
+            (self.prepared_text, "prepared_text"),
+        ];
+        all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Select => "select",
+            Kind::Show => "show",
+            Kind::Describe => "describe",
+            Kind::Modify => "modify",
+            Kind::Define => "define",
+            Kind::Begin { read_only: true } => "begin read only",
+            Kind::Begin { read_only: false } => "begin",
+            Kind::Commit => "commit",
+            Kind::Rollback => "rollback",
+            Kind::Savepoint => "savepoint",
+            Kind::Xa => "xa",
+            Kind::Set => "set",
+            Kind::Use => "use",
+            Kind::Prepare => "prepare",
+            Kind::Lock => "lock",
+            Kind::Unlock => "unlock",
+            Kind::Handler => "handler",
+            Kind::Kill { query_only: true, .. } => "kill query",
+            Kind::Kill { query_only: false, .. } => "kill",
+            Kind::Administer => "administer",
+            Kind::Several => "several",
+            Kind::Empty => "empty",
+            Kind::Unknown => "unknown",
+        })
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hint::Primary => f.write_str("primary"),
+            Hint::Replica => f.write_str("replica"),
+            Hint::Server(name) => write!(f, "server={name}"),
+        }
+    }
 }
 
 impl fmt::Display for WriteBecause {

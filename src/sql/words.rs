@@ -14,7 +14,16 @@ pub(super) fn is_spaced_before_paren(word: &[u8]) -> bool {
         ),
         5 => matches!(
             word,
-            b"where" | b"using" | b"union" | b"value" | b"limit" | b"index" | b"rlike" | b"table" | b"match"
+            b"where"
+                | b"group"
+                | b"using"
+                | b"union"
+                | b"value"
+                | b"limit"
+                | b"index"
+                | b"rlike"
+                | b"table"
+                | b"match"
         ),
         6 => matches!(
             word,

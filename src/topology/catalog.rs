@@ -1,5 +1,8 @@
 //! What the primary's dictionary says that routing and login must know, as plain rows.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -72,6 +75,8 @@ pub struct Account {
     pub authentication_string: Vec<u8>,
     /// A locked account's password is right but of no use.
     pub locked: bool,
+    /// REQUIRE SSL, or more.
+    pub requires_tls: bool,
 }
 
 /// What a session starts with when it sets nothing.
@@ -105,6 +110,31 @@ impl SqlDataAccess {
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{} by {}", self.user, self.host, self.plugin)
+    }
+}
+
+impl Catalog {
+    /// The catalog after a new reading: what differs is replaced and its version moved, what is the same stays
+    /// shared, and what could not be read this time (`None`) is kept.
+    pub fn after(
+        &self,
+        rows: Option<CatalogRows>,
+        accounts: Option<Accounts>,
+        defaults: Option<Defaults>,
+    ) -> Catalog {
+        let rows = rows.map(|rows| match &self.rows {
+            Some(old) if old.routines == rows.routines && old.views == rows.views => Arc::clone(old),
+            old => Arc::new(CatalogRows { version: 1 + old.as_ref().map_or(0, |old| old.version), ..rows }),
+        });
+        let accounts = accounts.map(|accounts| match &self.accounts {
+            Some(old) if old.rows == accounts.rows => Arc::clone(old),
+            old => Arc::new(Accounts { version: 1 + old.as_ref().map_or(0, |old| old.version), ..accounts }),
+        });
+        Catalog {
+            rows: rows.or_else(|| self.rows.clone()),
+            accounts: accounts.or_else(|| self.accounts.clone()),
+            defaults: defaults.map(Arc::new).or_else(|| self.defaults.clone()),
+        }
     }
 }
 

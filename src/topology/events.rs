@@ -33,8 +33,6 @@ pub enum EventKind {
     Problem,
     /// A problem is over.
     ProblemOver,
-    /// Routines, views or accounts were read anew, or could not be.
-    Catalog,
 }
 
 impl EventKind {
@@ -55,7 +53,6 @@ impl fmt::Display for EventKind {
             EventKind::RoleChanged => "role_changed",
             EventKind::Problem => "problem",
             EventKind::ProblemOver => "problem_over",
-            EventKind::Catalog => "catalog",
         })
     }
 }

@@ -15,11 +15,14 @@ pub mod code {
     pub const BAD_DB: u16 = 1049;
     pub const SERVER_SHUTDOWN: u16 = 1053;
     pub const PARSE_ERROR: u16 = 1064;
+    pub const EMPTY_QUERY: u16 = 1065;
     pub const NO_SUCH_THREAD: u16 = 1094;
     pub const KILL_DENIED: u16 = 1095;
+    pub const TOO_BIG_SELECT: u16 = 1104;
     pub const UNKNOWN: u16 = 1105;
     pub const HOST_IS_BLOCKED: u16 = 1129;
     pub const HOST_NOT_PRIVILEGED: u16 = 1130;
+    pub const NO_SUCH_TABLE: u16 = 1146;
     pub const PACKET_TOO_LARGE: u16 = 1153;
     pub const PACKETS_OUT_OF_ORDER: u16 = 1156;
     pub const NET_READ_ERROR: u16 = 1158;
@@ -28,6 +31,7 @@ pub mod code {
     /// MariaDB's other access denied, for accounts without a password to get wrong.
     pub const ACCESS_DENIED_NO_PASSWORD: u16 = 1698;
     pub const MALFORMED_PACKET: u16 = 1835;
+    pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
     pub const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
     pub const LOCK_DEADLOCK: u16 = 1213;
     pub const UNKNOWN_STMT_HANDLER: u16 = 1243;

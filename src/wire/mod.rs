@@ -15,6 +15,9 @@ mod response;
 #[cfg(test)]
 mod response_tests;
 pub mod status;
+pub mod text;
+#[cfg(test)]
+mod text_tests;
 pub mod write;
 
 pub use change_user::ChangeUser;

@@ -47,11 +47,12 @@ impl<'a> OkPacket<'a> {
             warnings: cursor.u16()?,
             ..Self::default()
         };
-        if capabilities & capability::SESSION_TRACK == 0 {
-            ok.info = cursor.rest();
-        } else if !cursor.is_empty() {
+        let tracks = capabilities & capability::SESSION_TRACK != 0;
+        // The manual has the text run to the packet's end where sessions are not tracked. Servers write a
+        // length before it all the same, and clients read one.
+        if !cursor.is_empty() {
             ok.info = cursor.lenenc_bytes()?;
-            if ok.status & status::SESSION_STATE_CHANGED != 0 {
+            if tracks && ok.status & status::SESSION_STATE_CHANGED != 0 {
                 ok.state = cursor.lenenc_bytes()?;
             }
         }
@@ -70,12 +71,11 @@ impl<'a> OkPacket<'a> {
         write::lenenc_int(out, self.last_insert_id);
         out.extend_from_slice(&status.to_le_bytes());
         out.extend_from_slice(&self.warnings.to_le_bytes());
-        if !tracks {
-            out.extend_from_slice(self.info);
-        } else if !self.info.is_empty() || !self.state.is_empty() {
+        let state = if tracks { self.state } else { &[] };
+        if !self.info.is_empty() || !state.is_empty() {
             write::lenenc_bytes(out, self.info);
-            if !self.state.is_empty() {
-                write::lenenc_bytes(out, self.state);
+            if !state.is_empty() {
+                write::lenenc_bytes(out, state);
             }
         }
     }

@@ -251,7 +251,9 @@ impl World {
         let applier_runs = server.applier_stopped.is_none();
         let host = if server.by_other_name { format!("db-{source}.internal") } else { source.to_owned() };
         let is_known = server.ever_connected;
-        let lag = if receiver == Receiver::Running { server.backlog.or(server.lag) } else { server.backlog };
+        // MariaDB shows no lag while the source is away.
+        let shown = server.backlog.filter(|_| self.flavour == Flavour::MySql);
+        let lag = if receiver == Receiver::Running { server.backlog.or(server.lag) } else { shown };
         Channel {
             name: String::new(),
             source_host: host,
@@ -261,6 +263,7 @@ impl World {
             receiver,
             applier_runs,
             lag: lag.filter(|_| applier_runs).map(Duration::from_secs),
+            caught_up: server.backlog.is_none(),
             receiver_error: server.receiver_stopped.clone().flatten(),
             applier_error: server.applier_stopped.clone().flatten(),
         }

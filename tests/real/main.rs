@@ -2,3 +2,5 @@
 
 mod clusters;
 mod playground;
+mod scripts;
+mod through;

@@ -1,6 +1,6 @@
 //! Who wants to log in, and how the session is to begin.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::LoginError;
 use super::greet::offered;
@@ -53,8 +53,12 @@ impl Applicant {
         self.login.schema.as_deref()
     }
 
+    pub(super) fn host(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+
     pub(super) fn denied(&self, with_password: bool) -> LoginError {
-        LoginError::Denied { user: self.user.clone(), host: self.peer.ip().to_canonical(), with_password }
+        LoginError::Denied { user: self.user.clone(), host: self.host(), with_password }
     }
 }
 

@@ -11,7 +11,7 @@ use super::exchange::Exchange;
 use super::verify::VerifyError;
 use super::{FrontLogin, LoginError, fresh_nonce, in_time};
 use crate::backend::{Conn, Credential};
-use crate::serve::accounts::Trust;
+use crate::serve::accounts::{Account, Trust};
 use crate::topology::ServerId;
 use crate::wire::auth::{Known, NONCE_LEN, Plugin, ServerLogin, ServerStep};
 use crate::wire::{ErrPacket, capability, code};
@@ -43,7 +43,7 @@ pub(super) async fn authenticate(
 ) -> Result<Entry, LoginError> {
     let account = (front.accounts)(&applicant.user);
     let stamp = account.as_ref().map(|account| account.stamp);
-    let native_hashes = account.map(|account| account.native_hashes).unwrap_or_default();
+    let Account { native_hashes, requires_tls, .. } = account.unwrap_or_default();
     let standing = standing(front, applicant, stamp);
     let known = Known { password: standing.password(), native_hashes: &native_hashes };
     let mut machine = ServerLogin::new(known, &front.rsa, exchange.is_tls(), fresh_nonce()?);
@@ -63,6 +63,10 @@ pub(super) async fn authenticate(
     loop {
         let conversation = converse(exchange, applicant, &mut machine, step, can_switch);
         let (proof, before_ok) = in_time(deadline, conversation).await?;
+        if requires_tls && !exchange.is_tls() {
+            let (user, host) = (applicant.user.clone(), applicant.host());
+            return Err(LoginError::AccountRequiresTls { user, host });
+        }
         match judge(front, applicant, &standing, stamp, proof, deadline).await {
             Ok(entry) => return Ok(Entry { before_ok, ..entry }),
             // The hash of mysql_native_password does not do for this account; the password would.

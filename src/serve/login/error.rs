@@ -22,6 +22,9 @@ pub enum LoginError {
     /// Wrong password or unknown user; the two are not told apart.
     #[error("access denied for {user:?} from {host} (using password: {})", yes_no(*.with_password))]
     Denied { user: String, host: IpAddr, with_password: bool },
+    /// The account may be used over TLS only, and the client does not.
+    #[error("the account of {user:?} requires TLS, which the client at {host} does not use")]
+    AccountRequiresTls { user: String, host: IpAddr },
     /// A server refused for another reason than the password; its own words.
     #[error("a server refused: {0}")]
     Refused(ErrPacket),
@@ -47,19 +50,20 @@ impl LoginError {
                 code::NOT_SUPPORTED_AUTH_MODE,
                 "Client does not support authentication protocol requested by server; consider upgrading MySQL client",
             ),
-            LoginError::Denied { user, host, with_password } => ErrPacket::new(
-                code::ACCESS_DENIED,
-                format!(
-                    "Access denied for user '{user}'@'{host}' (using password: {})",
-                    yes_no(*with_password)
-                ),
-            ),
+            LoginError::Denied { user, host, with_password } => access_denied(user, *host, *with_password),
+            LoginError::AccountRequiresTls { user, host } => access_denied(user, *host, true),
             LoginError::Refused(words) => words.clone(),
             LoginError::NoServer(_) => {
                 ErrPacket::new(code::UNKNOWN, "No database server is available to verify the login")
             }
         })
     }
+}
+
+fn access_denied(user: &str, host: IpAddr, with_password: bool) -> ErrPacket {
+    let using = yes_no(with_password);
+    let words = format!("Access denied for user '{user}'@'{host}' (using password: {using})");
+    ErrPacket::new(code::ACCESS_DENIED, words)
 }
 
 const fn yes_no(yes: bool) -> &'static str {

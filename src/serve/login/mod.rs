@@ -11,6 +11,8 @@ mod decide;
 mod error;
 mod exchange;
 mod greet;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use decide::Admitted;
@@ -37,7 +39,7 @@ use crate::flavour::Flavour;
 use crate::net::Channel;
 use crate::topology::ServerId;
 use crate::wire::auth::{Password, RsaKey};
-use crate::wire::{ChangeUser, ErrPacket, HandshakeResponse, OkPacket, status};
+use crate::wire::{ChangeUser, ErrPacket, HandshakeResponse, OkPacket, SessionChange, status};
 
 /// What every login on one port has in common.
 pub struct FrontLogin {
@@ -190,8 +192,12 @@ async fn welcome(exchange: &mut Exchange, applicant: &Applicant, entry: &Entry) 
     if let Some(payload) = &entry.before_ok {
         exchange.send(payload).await?;
     }
+    let mut state = Vec::new();
+    if let Some(schema) = applicant.schema() {
+        OkPacket::push_change(&mut state, &SessionChange::Schema(schema.as_bytes()));
+    }
+    let ok = OkPacket { status: status::AUTOCOMMIT, state: &state, ..OkPacket::default() };
     let mut payload = Vec::new();
-    let ok = OkPacket { status: status::AUTOCOMMIT, ..OkPacket::default() };
     ok.push_payload(&mut payload, 0x00, applicant.capabilities);
     exchange.send(&payload).await
 }

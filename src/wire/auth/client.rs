@@ -3,7 +3,8 @@
 use zeroize::Zeroizing;
 
 use super::packet::{
-    AuthSwitch, FAST_AUTH_SUCCESS, MORE, PERFORM_FULL_AUTHENTICATION, REQUEST_PUBLIC_KEY, SWITCH,
+    AuthSwitch, FAST_AUTH_SUCCESS, MORE, PERFORM_FULL_AUTHENTICATION, REQUEST_PUBLIC_KEY,
+    SHA256_REQUEST_PUBLIC_KEY, SWITCH,
 };
 use super::{NONCE_LEN, Password, Plugin, hash, rsa};
 use crate::wire::{ErrPacket, Malformed};
@@ -83,6 +84,8 @@ impl<'a> ClientLogin<'a> {
             Some(0xFF) => Err(ClientError::Refused(ErrPacket::parse(payload)?)),
             Some(&SWITCH) => self.switch(&AuthSwitch::parse(payload)?),
             Some(&MORE) => self.more(&payload[1..]),
+            // PAM has more than one question; the answer to the next is not known.
+            Some(_) if self.plugin == Plugin::Dialog => Err(insufficient(self.plugin.name().as_bytes())),
             _ => Err(Malformed("not a packet of a login").into()),
         }
     }
@@ -95,7 +98,7 @@ impl<'a> ClientLogin<'a> {
         let plugin = Plugin::of(switch.plugin).ok_or_else(|| insufficient(switch.plugin))?;
         self.plugin = plugin;
         self.stage = Stage::Answered;
-        if matches!(plugin, Plugin::NativePassword | Plugin::CachingSha2Password) {
+        if matches!(plugin, Plugin::NativePassword | Plugin::CachingSha2Password | Plugin::Sha256Password) {
             let nonce = switch.data.first_chunk().ok_or(Malformed("nonce of the authentication switch"))?;
             self.nonce = *nonce;
         }
@@ -103,14 +106,15 @@ impl<'a> ClientLogin<'a> {
             Plugin::NativePassword => Some(self.native_answer()),
             Plugin::CachingSha2Password => self.caching_sha2_answer(),
             Plugin::Ed25519 => self.ed25519_answer(switch.data)?,
-            Plugin::ClearPassword => self.clear_answer(),
+            Plugin::Sha256Password => self.sha256_answer(),
+            Plugin::ClearPassword | Plugin::Dialog => self.clear_answer(),
         };
         let answer = answer.ok_or_else(|| insufficient(switch.plugin))?;
         Ok(ClientStep::Send(Zeroizing::new(answer)))
     }
 
     fn more(&mut self, data: &[u8]) -> Result<ClientStep, ClientError> {
-        if self.plugin != Plugin::CachingSha2Password {
+        if !matches!(self.plugin, Plugin::CachingSha2Password | Plugin::Sha256Password) {
             return Err(Malformed("data for a plugin that expects none").into());
         }
         let clear = self.password.as_clear().ok_or_else(|| insufficient(self.plugin.name().as_bytes()))?;
@@ -150,6 +154,15 @@ impl<'a> ClientLogin<'a> {
         let nonce = data.get(..ED25519_NONCE_LEN).ok_or(Malformed("nonce of client_ed25519"))?;
         let sign = |clear| mysql_common::scramble::create_response_for_ed25519(clear, nonce).to_vec();
         Ok(self.password.as_clear().map(sign))
+    }
+
+    fn sha256_answer(&mut self) -> Option<Vec<u8>> {
+        let clear = self.password.as_clear()?;
+        if self.encrypted || clear.is_empty() {
+            return Some(with_nul(clear));
+        }
+        self.stage = Stage::KeyRequested;
+        Some(vec![SHA256_REQUEST_PUBLIC_KEY])
     }
 
     fn clear_answer(&self) -> Option<Vec<u8>> {

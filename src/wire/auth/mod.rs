@@ -27,8 +27,12 @@ pub enum Plugin {
     CachingSha2Password,
     /// MariaDB; towards servers only.
     Ed25519,
+    /// MySQL's older SHA-256 plugin, without a cache; towards servers only.
+    Sha256Password,
     /// The password as it is, hence over TLS only; towards servers only.
     ClearPassword,
+    /// MariaDB's PAM: as `ClearPassword`, in answer to the first question.
+    Dialog,
 }
 
 impl Plugin {
@@ -37,7 +41,9 @@ impl Plugin {
             b"mysql_native_password" => Some(Plugin::NativePassword),
             b"caching_sha2_password" => Some(Plugin::CachingSha2Password),
             b"client_ed25519" => Some(Plugin::Ed25519),
+            b"sha256_password" => Some(Plugin::Sha256Password),
             b"mysql_clear_password" => Some(Plugin::ClearPassword),
+            b"dialog" => Some(Plugin::Dialog),
             _ => None,
         }
     }
@@ -47,7 +53,9 @@ impl Plugin {
             Plugin::NativePassword => "mysql_native_password",
             Plugin::CachingSha2Password => "caching_sha2_password",
             Plugin::Ed25519 => "client_ed25519",
+            Plugin::Sha256Password => "sha256_password",
             Plugin::ClearPassword => "mysql_clear_password",
+            Plugin::Dialog => "dialog",
         }
     }
 }

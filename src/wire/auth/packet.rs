@@ -13,6 +13,8 @@ pub(super) const FAST_AUTH_SUCCESS: u8 = 3;
 pub(super) const PERFORM_FULL_AUTHENTICATION: u8 = 4;
 /// The client's request for the server's RSA key.
 pub(super) const REQUEST_PUBLIC_KEY: u8 = 2;
+/// The same, to sha256_password.
+pub(super) const SHA256_REQUEST_PUBLIC_KEY: u8 = 1;
 
 /// AuthSwitchRequest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What is known of the database's accounts, and passwords that a server has verified not long ago.
+//! Passwords that a server has verified not long ago.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,18 +17,6 @@ const SCHEMAS_MAX: usize = 16;
 /// After this time without a login that a server verified, a password is forgotten.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-
-/// What the accounts table says of a user name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Changes whenever any account of that name does.
-    pub stamp: u64,
-    /// SHA1(SHA1(password)) of its accounts with mysql_native_password.
-    pub native_hashes: Vec<[u8; 20]>,
-}
-
-/// The accounts table as last read; `None` for names that are not in it.
-pub type AccountLookup = Box<dyn Fn(&str) -> Option<Account> + Send + Sync>;
 
 /// Verified passwords by user name.
 pub struct CredentialCache {

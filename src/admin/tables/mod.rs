@@ -1,0 +1,26 @@
+//! The tables of the admin port.
+
+mod counters;
+mod events;
+mod pools;
+mod routes;
+mod servers;
+mod sessions;
+mod settings;
+
+use super::table::Table;
+
+/// In the order of SHOW TABLES.
+pub static ALL: [&Table; 7] = [
+    &servers::SERVERS,
+    &sessions::SESSIONS,
+    &pools::POOLS,
+    &routes::ROUTES,
+    &events::EVENTS,
+    &counters::COUNTERS,
+    &settings::SETTINGS,
+];
+
+pub fn named(name: &str) -> Option<&'static Table> {
+    ALL.into_iter().find(|table| table.name.eq_ignore_ascii_case(name))
+}

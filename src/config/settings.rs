@@ -1,0 +1,65 @@
+//! The configuration that runs, key by key, for people. Passwords are not among the values.
+
+use super::Config;
+use super::document::{KEYS, Shown};
+
+/// Every documented key with its value as a text; `None` where none is given and none is the default.
+pub fn settings(config: &Config) -> Vec<(String, Option<String>)> {
+    KEYS.iter()
+        .map(|key| {
+            let path = key.path();
+            let value = match &key.shown {
+                Shown::Default(show) => Some(unquoted(&show(config))),
+                Shown::Replace(_) | Shown::Example(_) => without_default(config, &path),
+            };
+            (path, value)
+        })
+        .chain([("users".to_owned(), names(&config.users))])
+        .collect()
+}
+
+/// The value of a key that has no default. A secret is only said to be there.
+fn without_default(config: &Config, path: &str) -> Option<String> {
+    let file = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let (front, back) = (&config.listen.tls, &config.cluster.tls);
+    match path {
+        "cluster.servers" => Some(servers(config)),
+        "cluster.control.user" => Some(config.cluster.control.user.clone()),
+        "cluster.control.password" => Some("***".to_owned()),
+        "cluster.tls.ca" => file(&back.ca),
+        "cluster.tls.certificate" => file(&back.certificate),
+        "cluster.tls.key" => file(&back.key),
+        "listen.tls.certificate" => file(&front.certificate),
+        "listen.tls.key" => file(&front.key),
+        "listen.tls.client_ca" => file(&front.client_ca),
+        "admin.users" => names(&config.admin.users),
+        _ => None,
+    }
+}
+
+fn servers(config: &Config) -> String {
+    let shown = config.cluster.servers.iter().map(|server| {
+        let mut shown = server.address.clone();
+        if server.name != server.address {
+            shown = format!("{} = {shown}", server.name);
+        }
+        if server.weight != 1 {
+            shown.push_str(&format!(" weight {}", server.weight));
+        }
+        if server.draining {
+            shown.push_str(" draining");
+        }
+        shown
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn names(users: &[super::User]) -> Option<String> {
+    let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// TOML's quotes are of no use to people who only look.
+fn unquoted(value: &str) -> String {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value).to_owned()
+}

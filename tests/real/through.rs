@@ -1,0 +1,80 @@
+//! The proxy before a real cluster, in this process.
+
+use anyhow::{Context, Result};
+use mysql_async::{Conn, OptsBuilder};
+use pointsman::app::{self, Running};
+use pointsman::config::Config;
+use pointsman::flavour::Flavour;
+use pointsman::playground::{self, APP, Account, Cluster};
+use pointsman::serve::Seen;
+use pointsman::shutdown::{self, Trigger};
+use pointsman::topology::{Role, ServerId, Snapshot};
+use tokio::sync::OnceCell;
+
+use crate::clusters::shared;
+
+/// A running proxy.
+pub(crate) struct Proxy {
+    pub(crate) running: Running,
+    pub(crate) trigger: Trigger,
+}
+
+/// The proxy before the shared cluster; tests must not stop or reconfigure it.
+pub(crate) async fn shared_proxy(flavour: Flavour) -> Result<&'static Proxy> {
+    static MYSQL: OnceCell<Proxy> = OnceCell::const_new();
+    static MARIADB: OnceCell<Proxy> = OnceCell::const_new();
+    let cell = match flavour {
+        Flavour::MySql => &MYSQL,
+        Flavour::MariaDb => &MARIADB,
+    };
+    cell.get_or_try_init(|| async { Proxy::start(shared(flavour).await?, |_| {}).await }).await
+}
+
+impl Proxy {
+    /// Before a cluster, with its configuration changed.
+    pub(crate) async fn start(cluster: &Cluster, change: impl FnOnce(&mut Config)) -> Result<Self> {
+        let mut config = playground::config(cluster, 0)?;
+        change(&mut config);
+        let (trigger, shutdown) = shutdown::channel();
+        let running = app::start(config, shutdown).await?;
+        Ok(Self { running, trigger })
+    }
+
+    pub(crate) fn opts(&self, account: Account) -> OptsBuilder {
+        OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.running.front.port())
+            .prefer_socket(false)
+            .user(Some(account.user))
+            .pass(Some(account.password))
+            .db_name(Some("app"))
+            // Else the client's own question at login would be the session's first statement.
+            .max_allowed_packet(Some(64 << 20))
+            .wait_timeout(Some(28_800))
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Conn> {
+        Conn::new(self.opts(APP)).await.context("through the proxy")
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot::clone(&self.running.outlook.topology.load())
+    }
+
+    /// Waits until what the control line publishes is as asked.
+    pub(crate) async fn published(&self, is_so: impl Fn(&Snapshot) -> bool) {
+        let mut reader = self.running.outlook.topology.clone();
+        while !is_so(&reader.load()) {
+            reader.changed().await;
+        }
+    }
+
+    /// What the proxy shows of a session.
+    pub(crate) fn seen(&self, conn: &Conn) -> Seen {
+        self.running.house.registry.get(conn.id()).expect("the session is registered").seen()
+    }
+
+    pub(crate) fn role(&self, server: Option<ServerId>) -> Role {
+        server.map_or(Role::Unknown, |id| self.snapshot().server(id).role)
+    }
+}
