@@ -258,6 +258,9 @@ const MYSQL: &[&str] = &[
 
 const MARIADB: &[&str] = &[
     "--pid-file=server.pid",
+    "--ssl-ca=ca.pem",
+    "--ssl-cert=server-cert.pem",
+    "--ssl-key=server-key.pem",
     "--log-slave-updates=ON",
     "--binlog-format=ROW",
     "--gtid-domain-id=0",
