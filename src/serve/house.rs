@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arc_swap::ArcSwap;
 
 use super::digests::Digests;
+use super::login::FrontLogin;
 use super::registry::Registry;
 use super::state::dialect_of;
 use crate::backend::{Pool, Settings};
@@ -21,6 +22,8 @@ pub struct House {
     pub topology: topology::Reader,
     /// Indexed by `ServerId`.
     pub pools: Vec<Arc<Pool>>,
+    /// How clients get in.
+    pub login: FrontLogin,
     pub judge: sql::Judge,
     /// What the judges know of functions and views.
     pub catalog: Arc<ArcSwap<sql::Catalog>>,

@@ -14,7 +14,7 @@ use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
 use crate::sql::{self, Access, Judged, Kind, PinCause};
 use crate::topology::{Role, ServerId};
-use crate::wire::{Command, Expect, HEADER_LEN, Header, push_packet};
+use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
 
 /// How long to pause before trying a primary again that refused a connection, unless the topology changes.
 const PRIMARY_RETRY: Duration = Duration::from_millis(100);
@@ -166,10 +166,18 @@ impl Session {
                     }
                     prepared => return prepared,
                 },
-                Err(error) if !is_unreachable(&error) => return Err(Refusal::Checkout(error)),
-                Err(_) if is_primary => self.await_primary(started).await?,
-                Err(error) if tried.len() >= TRIES_MAX => return Err(Refusal::Checkout(error)),
-                Err(_) => tried.push(server),
+                Err(error) => match setback(&error) {
+                    Setback::ServerAway if is_primary => self.await_primary(started).await?,
+                    // An account may not have reached a replica yet, or a replica may be full.
+                    Setback::ServerAway | Setback::Refused if !is_primary && tried.len() < TRIES_MAX => {
+                        tried.push(server);
+                    }
+                    Setback::Refused => {
+                        self.house.login.cache.forget(&self.wanted.opening.credential);
+                        return Err(Refusal::Checkout(error));
+                    }
+                    _ => return Err(Refusal::Checkout(error)),
+                },
             }
         }
     }
@@ -458,16 +466,26 @@ impl Session {
     }
 }
 
-/// Whether another server, or the same a little later, may do better.
-fn is_unreachable(error: &CheckoutError) -> bool {
+/// What a failed checkout says of trying again.
+enum Setback {
+    /// Another server, or the same a little later, may do better.
+    ServerAway,
+    /// The server answered and wants no such session.
+    Refused,
+    /// All connections stayed in use, or something is set up wrongly.
+    Final,
+}
+
+fn setback(error: &CheckoutError) -> Setback {
     match error {
-        CheckoutError::Connect(ConnectError::Unreachable(_) | ConnectError::Timeout(_)) => true,
-        // A server that is starting up or shutting down.
-        CheckoutError::Connect(ConnectError::Refused(refused)) => {
-            refused.code == crate::wire::code::SERVER_SHUTDOWN
+        CheckoutError::Connect(
+            ConnectError::Unreachable(_) | ConnectError::Timeout(_) | ConnectError::Protocol(_),
+        )
+        | CheckoutError::Setup(ExchangeError::Lost(_)) => Setback::ServerAway,
+        CheckoutError::Connect(ConnectError::Refused(refused)) if refused.code == code::SERVER_SHUTDOWN => {
+            Setback::ServerAway
         }
-        CheckoutError::Connect(ConnectError::Protocol(_)) => true,
-        CheckoutError::Setup(ExchangeError::Lost(_)) => true,
-        _ => false,
+        CheckoutError::Connect(ConnectError::Refused(_)) => Setback::Refused,
+        _ => Setback::Final,
     }
 }
