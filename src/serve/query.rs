@@ -159,7 +159,7 @@ impl Session {
             match pool.checkout(&self.wanted).await {
                 Ok(lease) => match self.prepare(judged, route, lease).await {
                     // A pooled connection had gone stale; nothing of the statement was sent.
-                    Err(Refusal::Settle(ExchangeError::Lost(_))) if tried.len() < TRIES_MAX => {
+                    Err(Refusal::Settle(error)) if is_gone(&error) && tried.len() < TRIES_MAX => {
                         if !is_primary {
                             tried.push(server);
                         }
@@ -480,12 +480,21 @@ fn setback(error: &CheckoutError) -> Setback {
     match error {
         CheckoutError::Connect(
             ConnectError::Unreachable(_) | ConnectError::Timeout(_) | ConnectError::Protocol(_),
-        )
-        | CheckoutError::Setup(ExchangeError::Lost(_)) => Setback::ServerAway,
+        ) => Setback::ServerAway,
+        CheckoutError::Setup(error) if is_gone(error) => Setback::ServerAway,
         CheckoutError::Connect(ConnectError::Refused(refused)) if refused.code == code::SERVER_SHUTDOWN => {
             Setback::ServerAway
         }
         CheckoutError::Connect(ConnectError::Refused(_)) => Setback::Refused,
         _ => Setback::Final,
+    }
+}
+
+/// Whether the server has left, or says that it is about to.
+fn is_gone(error: &ExchangeError) -> bool {
+    match error {
+        ExchangeError::Lost(_) => true,
+        ExchangeError::Refused(refused) => refused.code == crate::wire::code::SERVER_SHUTDOWN,
+        ExchangeError::Malformed(_) => false,
     }
 }

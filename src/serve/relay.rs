@@ -195,7 +195,7 @@ impl Passage<'_> {
                     Err(malformed) => return Err(self.server_failure(nonsense(malformed))),
                 };
                 let first = !self.answered && at == 0;
-                if first && request.may_repeat && error.code == code::SERVER_SHUTDOWN {
+                if !self.answered && request.may_repeat && error.code == code::SERVER_SHUTDOWN {
                     // Its last words to everybody whose statement it breaks off.
                     return Err(self.server_failure(io::ErrorKind::ConnectionAborted.into()));
                 }

@@ -7,5 +7,7 @@ mod faults;
 mod load;
 mod login;
 mod playground;
+mod protocol;
+mod raw;
 mod scripts;
 mod through;
