@@ -1,7 +1,7 @@
 //! The pool of one server: drives `slots`, connects, resets, hands out leases.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ pub struct Pool {
     recent: Mutex<HashMap<Key, Opening>>,
     next_id: AtomicU64,
     in_use: AtomicU32,
+    prepared: AtomicUsize,
     /// A reset does not make a connection as after login, because the server runs `init_connect` at login only.
     reset_is_not_enough: AtomicBool,
     pub counters: Counters,
@@ -75,6 +76,8 @@ pub struct Counters {
     pub replaced: AtomicU64,
     pub reset: AtomicU64,
     pub settled: AtomicU64,
+    pub prepared: AtomicU64,
+    pub evicted: AtomicU64,
     pub closed: AtomicU64,
     pub severed: AtomicU64,
 }
@@ -113,6 +116,7 @@ impl Pool {
             recent: Mutex::default(),
             next_id: AtomicU64::new(1),
             in_use: AtomicU32::new(0),
+            prepared: AtomicUsize::new(0),
             reset_is_not_enough: AtomicBool::new(false),
             counters: Counters::default(),
         })
@@ -151,7 +155,7 @@ impl Pool {
                 Checkout::Connect => return self.connect(wanted).await,
                 Checkout::Replace(old) => {
                     self.counters.replaced.fetch_add(1, Relaxed);
-                    self.forget_socket(&old);
+                    self.forget(&old);
                     drop(old);
                     return self.connect(wanted).await;
                 }
@@ -255,6 +259,7 @@ impl Pool {
         // Outside a runtime (at exit) there is nobody to reset it for.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close(backend) };
         runtime.spawn(async move {
+            self.count_prepared(0, backend.prepared.clear());
             match timeout(self.limits.connect_timeout, backend.reset(&self.setup)).await {
                 Ok(Ok(())) => {
                     self.counters.reset.fetch_add(1, Relaxed);
@@ -283,7 +288,7 @@ impl Pool {
                 Released::Kept => return,
                 Released::Hand { waiter, grant, close } => {
                     if let Some(old) = close {
-                        self.forget_socket(&old);
+                        self.forget(&old);
                         drop(old);
                     }
                     match waiter.send(grant) {
@@ -299,7 +304,7 @@ impl Pool {
 
     fn close(&self, backend: Box<Backend>) {
         self.counters.closed.fetch_add(1, Relaxed);
-        self.forget_socket(&backend);
+        self.forget(&backend);
         drop(backend);
         self.slot_closed();
     }
@@ -330,7 +335,7 @@ impl Pool {
     pub fn close_idle(&self) {
         let drained = self.slots().drain();
         for backend in &drained {
-            self.forget_socket(backend);
+            self.forget(backend);
         }
         self.counters.closed.fetch_add(drained.len() as u64, Relaxed);
     }
@@ -340,7 +345,7 @@ impl Pool {
         let limits = &self.limits;
         let pruned = self.slots().prune(limits.idle_timeout, limits.max_age, limits.min_idle, Instant::now());
         for backend in &pruned {
-            self.forget_socket(backend);
+            self.forget(backend);
         }
         self.counters.closed.fetch_add(pruned.len() as u64, Relaxed);
     }
@@ -376,8 +381,25 @@ impl Pool {
         self.next_id.fetch_add(1, Relaxed)
     }
 
-    fn forget_socket(&self, backend: &Backend) {
+    /// The connection is about to be closed, and with it its statements.
+    fn forget(&self, backend: &Backend) {
         self.lock(&self.sockets).remove(&backend.id);
+        self.prepared.fetch_sub(backend.prepared.len(), Relaxed);
+    }
+
+    /// Whether this server holds as many prepared statements as it may.
+    pub(super) fn is_full_of_statements(&self) -> bool {
+        self.prepared.load(Relaxed) >= self.limits.max_prepared_per_server
+    }
+
+    pub(super) fn count_prepared(&self, more: usize, fewer: usize) {
+        self.prepared.fetch_add(more, Relaxed);
+        self.prepared.fetch_sub(fewer, Relaxed);
+    }
+
+    /// Statements prepared on this server's connections.
+    pub fn prepared(&self) -> usize {
+        self.prepared.load(Relaxed)
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots<Key, Box<Backend>, Waiter>> {
@@ -430,6 +452,8 @@ impl Counters {
             settled,
             closed,
             severed,
+            prepared,
+            evicted,
         } = self;
         let named = [
             ("connected", connected),
@@ -443,6 +467,8 @@ impl Counters {
             ("settled", settled),
             ("closed", closed),
             ("severed", severed),
+            ("prepared", prepared),
+            ("evicted", evicted),
         ];
         named.into_iter().map(|(name, counter)| (name, counter.load(Relaxed))).collect()
     }

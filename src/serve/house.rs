@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::digests::Digests;
 use super::login::FrontLogin;
 use super::registry::Registry;
+use super::statements::Statements;
 use super::state::dialect_of;
 use crate::backend::{Pool, Settings};
 use crate::config;
@@ -34,6 +35,7 @@ pub struct House {
     pub limits: config::Limits,
     pub registry: Registry,
     pub digests: Digests,
+    pub statements: Statements,
     pub counters: Counters,
     /// Successive reads take successive turns.
     pub turns: AtomicU64,

@@ -7,14 +7,42 @@ use std::time::{Duration, Instant};
 
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
-use super::relay::{self, Failure, Refused, Reply, Request};
+use super::prepared::{About, DATA_AND_CURSORS};
+use super::relay::{self, Failure, Refused, Reply, Request, Withheld};
 use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
-use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease};
+use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
 use crate::sql::{self, Access, Judged, Kind, PinCause};
 use crate::topology::{Role, ServerId};
 use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
+
+/// What sort of command carries the statement.
+pub(super) enum Work {
+    /// It means the same to every server.
+    Plain(Expect),
+    /// COM_STMT_PREPARE, and the number the client is to know the statement by.
+    Prepare { key: Arc<StatementKey>, id: u32 },
+    /// It names a prepared statement.
+    About(About),
+}
+
+impl Work {
+    fn expect(&self) -> Expect {
+        match self {
+            Work::Plain(expect) => *expect,
+            Work::Prepare { .. } => Expect::Prepared,
+            Work::About(about) => about.expect,
+        }
+    }
+
+    fn prepared_as(&self) -> Option<u32> {
+        match self {
+            Work::Prepare { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+}
 
 /// How long to pause before trying a primary again that refused a connection, unless the topology changes.
 const PRIMARY_RETRY: Duration = Duration::from_millis(100);
@@ -38,7 +66,7 @@ impl Session {
             self.consume(incoming.len);
             return self.kill(id, query_only).await;
         }
-        self.serve_statement(&judged, incoming, Expect::Results).await.map(drop)
+        self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
 
     /// Runs one command that holds a statement, wherever it belongs. Returns what the server answered.
@@ -46,12 +74,13 @@ impl Session {
         &mut self,
         judged: &Judged,
         incoming: Incoming,
-        expect: Expect,
+        work: &Work,
     ) -> Result<Option<Reply>, End> {
         let started = Instant::now();
         self.count_statement();
         let mut judged = Cow::Borrowed(judged);
         let mut avoid: Vec<ServerId> = Vec::new();
+        let mut prepared_again = false;
         loop {
             let (route, lease) = match self.checkout(&judged, &avoid, started).await {
                 Ok(leased) => leased,
@@ -70,22 +99,61 @@ impl Session {
                 _ if may_repeat => Refused::Withhold,
                 _ => Refused::Pass,
             };
+            self.show_active(&judged, &route, &lease);
+            let instead = match self.fit(work, &judged, incoming, route, &mut lease).await {
+                Ok(instead) => instead,
+                Err(ExchangeError::Refused(error)) => {
+                    self.keep_or_release(lease);
+                    self.answer_error(incoming, &error).await?;
+                    return Ok(None);
+                }
+                Err(_) if may_repeat && avoid.len() < TRIES_MAX => {
+                    avoid.push(server);
+                    continue;
+                }
+                Err(error) => {
+                    drop(lease);
+                    let error = std::io::Error::other(error);
+                    let sequence = self.skip_command(incoming).await?;
+                    let loss = self.loss(&judged, false);
+                    self.report_loss(server, loss, &error, Some(sequence)).await?;
+                    return Ok(None);
+                }
+            };
             let mut request = Request {
                 input_len: if incoming.whole { incoming.len } else { 0 },
-                instead: self.substitute(&judged, incoming, route),
-                expect,
+                instead,
+                expect: work.expect(),
                 refusal,
+                prepared_as: work.prepared_as(),
+                may_prepare_again: incoming.whole && !prepared_again && matches!(work, Work::About(_)),
                 may_repeat,
             };
-            self.show_active(&judged, &route, &lease);
             match self.exchange(incoming, &mut lease, &mut request).await {
-                Ok(reply) if reply.withheld => {
-                    self.learn_write(&mut judged, incoming);
+                Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
+                    self.learn_write(&mut judged, work, incoming);
                     lease.release_clean();
+                }
+                Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
+                    if let Work::About(about) = work {
+                        lease.forget_prepared(&about.key);
+                    }
+                    prepared_again = true;
+                    // A connection that was held is held for the next try, too.
+                    self.keep_or_release(lease);
                 }
                 Ok(reply) => {
                     self.consume(request.input_len);
-                    self.finish(&judged, route, lease, &reply, started).await;
+                    let lost = match (work, &reply.prepared) {
+                        (Work::Prepare { key, .. }, Some(head)) => {
+                            lease.remember_prepared(key, head.id).await.is_err()
+                        }
+                        _ => false,
+                    };
+                    if lost {
+                        tracing::debug!(session = self.info.id, "connection lost after preparing");
+                    }
+                    self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
                 }
                 Err(Failure::Client(error)) => {
@@ -107,13 +175,35 @@ impl Session {
         }
     }
 
+    /// The command as this connection must be sent it. `None`: as it stands in the input.
+    async fn fit(
+        &mut self,
+        work: &Work,
+        judged: &Judged,
+        incoming: Incoming,
+        route: Route,
+        lease: &mut Lease,
+    ) -> Result<Option<Vec<u8>>, ExchangeError> {
+        match work {
+            Work::About(about) => self.fit_to_server(about, incoming, lease).await,
+            Work::Plain(_) => Ok(self.substitute(judged, incoming, route)),
+            Work::Prepare { key, .. } => Ok(self.kept_text(key, incoming)),
+        }
+    }
+
+    /// For a connection on which nothing happened that could be seen.
+    fn keep_or_release(&mut self, lease: Lease) {
+        if self.state.holds_connection() { self.hold(lease) } else { lease.release_clean() }
+    }
+
     async fn exchange(
         &mut self,
         incoming: Incoming,
         lease: &mut Lease,
         request: &mut Request,
     ) -> Result<Reply, Failure> {
-        if !incoming.whole {
+        // A long command that had to be held is sent as it was made.
+        if !incoming.whole && request.instead.is_none() {
             relay::stream_command(&mut self.client, lease).await?;
             return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
         }
@@ -122,7 +212,7 @@ impl Session {
 
     /// A connection for the statement, made ready: the session's settings, and what the statement asks of
     /// the connections before it.
-    async fn checkout(
+    pub(super) async fn checkout(
         &mut self,
         judged: &Judged,
         avoid: &[ServerId],
@@ -273,6 +363,7 @@ impl Session {
     /// Takes in the end of a statement, and keeps or gives back its connection.
     async fn finish(
         &mut self,
+        work: &Work,
         judged: &Judged,
         route: Route,
         mut lease: Lease,
@@ -286,6 +377,10 @@ impl Session {
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
         self.pin_what_hides(judged, &lease);
+        if let Work::About(about) = work {
+            self.prepared.observe(about, reply);
+            self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
+        }
         if reply.outcome.last_insert_id > 0 || self.state.pins.contains(PinCause::LastInsertId) {
             self.insert_id = InsertId::OnHeldConnection;
         }
@@ -327,15 +422,25 @@ impl Session {
     }
 
     /// A replica refused the statement as a write: so it is one, now and in future.
-    fn learn_write(&mut self, judged: &mut Cow<'_, Judged>, incoming: Incoming) {
+    fn learn_write(&mut self, judged: &mut Cow<'_, Judged>, work: &Work, incoming: Incoming) {
         self.house.counters.corrected.fetch_add(1, Relaxed);
         let digest = &judged.statement.digest;
         tracing::warn!(%digest, "a replica refused this as a write; it goes to the primary from now on");
-        let Ok(range) = self.statement_of(incoming) else { return };
-        self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
+        match work {
+            Work::About(about) => self.house.judge.remember_write(about.key.text(), &self.dialect),
+            Work::Prepare { key, .. } => self.house.judge.remember_write(key.text(), &self.dialect),
+            Work::Plain(_) => {
+                if let Ok(range) = self.statement_of(incoming) {
+                    self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
+                }
+            }
+        }
         let mut statement = (*judged.statement).clone();
         statement.access = Access::Write(sql::WriteBecause::Learned);
         judged.to_mut().statement = Arc::new(statement);
+        if let Work::About(about) = work {
+            self.prepared.judge_anew(about.id, judged);
+        }
     }
 
     /// Waits until there may be a primary again, or the limit is over.
@@ -435,7 +540,7 @@ impl Session {
     pub(super) fn forget_lost_state(&mut self) {
         self.state.transaction = Transaction::None;
         self.state.pins = sql::PinSet::EMPTY;
-        self.prepared.clear();
+        self.prepared.forget_connection();
         self.follow = Follow::No;
         if self.insert_id == InsertId::OnHeldConnection {
             self.insert_id = InsertId::Known(0);

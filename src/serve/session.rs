@@ -218,7 +218,9 @@ impl Session {
         };
         let command = Command::of(*byte);
         let len = HEADER_LEN + header.len;
-        let whole = header.len <= self.house.limits.statement_buffer && header.len < MAX_PAYLOAD;
+        // A text to be prepared must be kept, to be prepared elsewhere too.
+        let limit = if command == Command::StmtPrepare { MAX_PAYLOAD } else { self.house.limits.statement_buffer };
+        let whole = header.len <= limit && header.len < MAX_PAYLOAD;
         let needed = if whole { len } else { PREFIX_LEN.min(len) };
         if input.len() < needed {
             return Ok(None);

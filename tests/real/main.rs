@@ -7,6 +7,7 @@ mod faults;
 mod load;
 mod login;
 mod playground;
+mod prepared;
 mod protocol;
 mod raw;
 mod scripts;
