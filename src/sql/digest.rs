@@ -265,7 +265,7 @@ impl<'a> Writer<'a> {
             if matches!(word, b"values" | b"value" | b"row") && self.rows.is_none() {
                 self.rows = Some(Rows { depth: self.depth, start: self.out.len, kept: None });
             }
-            words::is_spaced_before_paren(word) || (token.gap && words::is_space_sensitive(word))
+            words::is_spaced_before_paren(word) || (token.gap && words::is_space_kept(word))
         };
         let spaced = match self.before {
             TokenKind::Word => keyword,
