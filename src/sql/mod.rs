@@ -35,3 +35,6 @@ pub use judge::Judge;
 pub use statement::*;
 pub use substitute::{Replacements, substitute_calls};
 pub use variables::{is_replayable_variable, tracked_variables};
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,8 @@
 //! The one integration binary.
 
-#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
-
 mod cases;
 mod classify;
+mod classify_properties;
 mod cli;
 mod config;
 mod control;
@@ -11,3 +10,4 @@ mod control_loop;
 mod login;
 mod observation;
 mod tidy;
+#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
