@@ -259,7 +259,7 @@ pub fn charset_of_collation(collation: u16) -> String {
     baseline(collation).charset
 }
 
-fn baseline(collation: u16) -> Baseline {
+pub(super) fn baseline(collation: u16) -> Baseline {
     let named = mysql_common::collations::CollationId::from(collation);
     let named = mysql_common::collations::Collation::resolve(named);
     Baseline { charset: named.charset().to_owned(), collation: named.collation().to_owned() }

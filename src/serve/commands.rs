@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::relay::Reply;
 use super::session::{End, Incoming, Session};
 use super::state::{InsertId, LastResult};
+use crate::flavour::Flavour;
 use crate::route::SessionState;
 use crate::sql::{Access, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
 use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
@@ -15,6 +16,9 @@ impl Session {
     /// Serves one command to its end.
     pub(super) async fn serve(&mut self, incoming: Incoming) -> Result<(), End> {
         let primary = |name: &str| judged(name, Kind::Administer, Access::Write(WriteBecause::Session));
+        if !incoming.whole && !may_be_long(incoming.command) {
+            return self.end_with(ErrPacket::new(code::MALFORMED_PACKET, "Malformed communication packet")).await;
+        }
         match incoming.command {
             Command::Query => self.query(incoming).await,
             Command::StmtExecute => self.execute(incoming).await,
@@ -86,7 +90,7 @@ impl Session {
         if let Some(Reply { prepared: Some(id), .. }) = reply {
             self.prepared.insert(id, Arc::new(inner));
         }
-        self.unpin_unprepared();
+        self.unpin_unprepared().await;
         Ok(())
     }
 
@@ -127,16 +131,17 @@ impl Session {
         if let Some(id) = id {
             self.prepared.remove(id);
         }
-        self.unpin_unprepared();
+        self.unpin_unprepared().await;
         Ok(())
     }
 
     /// The last prepared statement gone, its connection may go too.
-    fn unpin_unprepared(&mut self) {
+    async fn unpin_unprepared(&mut self) {
         if self.prepared.is_empty() {
             self.state.pins = self.state.pins.without(PinSet::of(PinCause::PreparedBinary));
             if !self.state.holds_connection() && self.follow == super::state::Follow::No {
-                self.give_back_held();
+                self.let_go().await;
+                self.show_rest(None);
             }
         }
     }
@@ -215,18 +220,35 @@ impl Session {
     pub(super) fn start_over(&mut self) {
         self.give_back_held();
         self.prepared.clear();
-        let autocommit = self.house.defaults().is_none_or(|defaults| defaults.autocommit);
+        let defaults = self.house.defaults();
+        let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
         self.state = SessionState { autocommit, ..SessionState::default() };
         self.last = LastResult::default();
         self.insert_id = InsertId::Known(0);
         self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
+        if let Some(defaults) = defaults.filter(|_| self.version.flavour == Flavour::MySql) {
+            // MySQL forgets the character set named at login; MariaDB goes back to it.
+            let collation = self.wanted.key.collation;
+            self.wanted.settings.set_names(&defaults.character_set, &defaults.collation, collation);
+        }
         self.read_settings();
+        self.show_rest(None);
     }
 
     pub(super) async fn answer_error(&mut self, incoming: Incoming, error: &ErrPacket) -> Result<(), End> {
         self.drop_command(incoming).await?;
         self.write(&error.payload(), 1).await
     }
+}
+
+/// Whether a command too long to hold may be sense: what is answered here without a look at the rest would
+/// leave the rest to be taken for commands.
+fn may_be_long(command: Command) -> bool {
+    use Command::{Query, Refused, StmtBulkExecute, StmtExecute, StmtPrepare, StmtSendLongData, Unknown};
+    matches!(
+        command,
+        Query | StmtPrepare | StmtExecute | StmtSendLongData | StmtBulkExecute | Refused(_) | Unknown(_)
+    )
 }
 
 /// A command that is no statement, in a statement's clothes.

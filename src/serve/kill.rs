@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::registry::Order;
+use super::registry::{Order, SessionInfo};
 use super::session::{End, Session};
 use crate::backend::{ExchangeError, Lease, Pool, Wanted};
+use crate::topology::ServerId;
 use crate::wire::{ErrPacket, code};
 
 impl Session {
@@ -21,6 +22,10 @@ impl Session {
             let error = ErrPacket::new(code::QUERY_INTERRUPTED, "Query execution was interrupted");
             self.write(&error.payload(), 1).await?;
             return if query_only { Ok(()) } else { Err(End::Killed) };
+        }
+        if !query_only && seen.user == self.wanted.key.user {
+            // Before its statement is killed, so that it does not run it again elsewhere.
+            target.order(Order::Kill);
         }
         let killed = match seen.backend {
             // The server knows whether this account may kill that one's statements.
@@ -41,9 +46,19 @@ impl Session {
             _ => {
                 if !query_only {
                     target.order(Order::Kill);
+                    self.kill_again(&target, seen.backend).await;
                 }
                 self.answer_ok().await
             }
+        }
+    }
+
+    /// A read whose server was lost to it may have begun anew on another before the order came.
+    async fn kill_again(&self, target: &SessionInfo, killed: Option<(ServerId, u32)>) {
+        let now = target.seen().backend.filter(|backend| Some(*backend) != killed);
+        if let Some((server, thread)) = now {
+            // The account may, that is known by now; and a thread that has ended is as good as killed.
+            let _ = kill_thread(self.house.pool(server), &self.wanted, "KILL", thread).await;
         }
     }
 
@@ -68,19 +83,10 @@ fn denied(id: u64) -> ErrPacket {
 }
 
 async fn kill_thread(pool: &Arc<Pool>, wanted: &Wanted, verb: &str, thread: u32) -> Result<(), ErrPacket> {
-    let mut lease = match pool.checkout(wanted).await {
-        Ok(lease) => lease,
-        Err(error) => return Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
-    };
-    match lease.execute(&format!("{verb} {thread}")).await {
-        Ok(()) => {
-            lease.release_clean();
-            Ok(())
-        }
-        Err(ExchangeError::Refused(error)) => {
-            lease.release_clean();
-            Err(error)
-        }
+    match pool.execute_aside(wanted, &format!("{verb} {thread}")).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(ExchangeError::Refused(error))) => Err(error),
+        Ok(Err(error)) => Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
         Err(error) => Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
     }
 }

@@ -53,6 +53,9 @@ impl Session {
         let mut judged = Cow::Borrowed(judged);
         let mut avoid: Vec<ServerId> = Vec::new();
         loop {
+            if !avoid.is_empty() && self.info.is_killed() {
+                return Err(End::Killed);
+            }
             let (route, lease) = match self.checkout(&judged, &avoid, started).await {
                 Ok(leased) => leased,
                 Err(refusal) => {
@@ -129,6 +132,10 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
+        let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
+        if !follows && !self.state.holds_connection() && self.held.is_some() {
+            self.let_go().await;
+        }
         loop {
             let route = self.route(judged, &tried);
             let server = match route.to {
@@ -184,15 +191,8 @@ impl Session {
 
     fn route(&mut self, judged: &Judged, avoid: &[ServerId]) -> Route {
         let snapshot = self.house.topology.load();
-        if self.follow == Follow::Possible {
-            if judged.statement.needs.diagnostics {
-                return Route { to: Destination::Held, because: Because::FollowsStatement };
-            }
-            if !self.state.holds_connection() {
-                drop(snapshot);
-                self.give_back_held();
-                return self.route(judged, avoid);
-            }
+        if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
+            return Route { to: Destination::Held, because: Because::FollowsStatement };
         }
         let in_use = match self.house.routing.policy {
             crate::config::Policy::LeastConnections => self.house.in_use(),
@@ -358,6 +358,7 @@ impl Session {
         if self.state.holds_connection() && self.held.is_none() {
             // The state went with a connection that could not be made ready.
             self.forget_lost_state();
+            self.show_rest(None);
         }
         let sequence = self.skip_command(incoming).await?;
         self.write(&packet.payload(), sequence).await
@@ -426,6 +427,7 @@ impl Session {
         let name = Arc::clone(&self.house.topology.load().server(server).name);
         tracing::debug!(session = self.info.id, server = %name, ?loss, %error, "server lost in mid-statement");
         self.forget_lost_state();
+        self.show_rest(None);
         let Some(sequence) = next_sequence else { return Err(End::StateLost) };
         self.write(&loss.packet(&name, error).payload(), sequence).await?;
         if loss == Loss::PinnedState { Err(End::StateLost) } else { Ok(()) }
@@ -455,7 +457,7 @@ impl Session {
         });
     }
 
-    fn show_rest(&mut self, held: Option<&Lease>) {
+    pub(super) fn show_rest(&mut self, held: Option<&Lease>) {
         let backend = held.map(|lease| (lease.pool().server, lease.conn.thread_id));
         let pins = self.state.pins;
         self.info.set_in_transaction(self.state.transaction != Transaction::None);

@@ -171,12 +171,12 @@ impl Session {
                 Woken::Came(Ok(0)) => return Err(End::ClientGone(io::ErrorKind::UnexpectedEof.into())),
                 Woken::Came(Ok(_)) => {}
                 Woken::Came(Err(error)) => return Err(End::ClientGone(error)),
-                Woken::Orders(orders) => self.obey(orders)?,
+                Woken::Orders(orders) => self.obey(orders).await?,
             }
         }
     }
 
-    fn obey(&mut self, orders: Orders) -> Result<(), End> {
+    async fn obey(&mut self, orders: Orders) -> Result<(), End> {
         if orders.has(Order::Kill) {
             return Err(End::Killed);
         }
@@ -188,7 +188,7 @@ impl Session {
         }
         self.draining |= orders.has(Order::Drain);
         if orders.has(Order::GiveWay) && self.follow == Follow::Possible {
-            self.give_back_held();
+            self.let_go().await;
         }
         if orders.has(Order::Rest) {
             self.client.release_buffer();
@@ -226,7 +226,7 @@ impl Session {
         Ok(Some(Incoming { command, len: if whole { len } else { input.len() }, whole }))
     }
 
-    async fn end_with<T>(&mut self, error: ErrPacket) -> Result<T, End> {
+    pub(super) async fn end_with<T>(&mut self, error: ErrPacket) -> Result<T, End> {
         self.write(&error.payload(), 1).await?;
         Err(End::Protocol)
     }
@@ -247,6 +247,17 @@ impl Session {
         // It may have gone as well; then there is nobody to tell.
         let _ = self.client.write_message(&error.payload(), 0).await;
         self.client.shutdown().await;
+    }
+
+    /// Lets the connection go while the session goes on: what only it knows is asked before.
+    pub(super) async fn let_go(&mut self) {
+        if self.insert_id == InsertId::OnHeldConnection
+            && let Some(lease) = &mut self.held
+        {
+            // A connection lost meanwhile tells nothing more.
+            self.insert_id = InsertId::Known(lease.last_insert_id().await.unwrap_or(0));
+        }
+        self.give_back_held();
     }
 
     /// Lets the connection go, clean or to be cleaned.
