@@ -1,4 +1,6 @@
-//! The one integration binary.
+//! What is tested without servers. One binary: linking is most of a rebuild.
+
+#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
 
 mod cases;
 mod classify;
@@ -10,4 +12,3 @@ mod control_loop;
 mod login;
 mod observation;
 mod tidy;
-#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
