@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::pool::Pool;
 use super::prepared::StatementKey;
@@ -29,7 +30,8 @@ impl Lease {
             return Ok(());
         }
         self.pool.counters.settled.fetch_add(1, Relaxed);
-        self.settle_to(wanted).await
+        let limit = self.pool.exchange_limit();
+        in_time(limit, self.settle_to(wanted)).await
     }
 
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
@@ -38,7 +40,8 @@ impl Lease {
         let setup = self.pool.setup();
         let forgotten = self.prepared.clear();
         self.pool.count_prepared(0, forgotten);
-        self.reset(&setup).await
+        let limit = self.pool.exchange_limit();
+        in_time(limit, self.reset(&setup)).await
     }
 
     /// The server's number of a statement, prepared first where it is not. The session's own settings are
@@ -121,6 +124,15 @@ impl Lease {
             Arc::clone(&self.pool).release_after_reset(backend);
         }
     }
+}
+
+/// A server that does not answer a question of ours in time is as good as lost.
+async fn in_time<T>(
+    limit: Duration,
+    exchange: impl Future<Output = Result<T, ExchangeError>>,
+) -> Result<T, ExchangeError> {
+    let late = || ExchangeError::Lost(std::io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
 }
 
 impl Drop for Lease {

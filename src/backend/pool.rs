@@ -102,6 +102,12 @@ pub enum CheckoutError {
     Setup(ExchangeError),
 }
 
+/// COM_QUIT, so that the server does not count an aborted client.
+const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
+
+/// Kinds of connections remembered for opening some ahead; more than that are forgotten together.
+const RECENT_MAX: usize = 1_000;
+
 type Waiter = oneshot::Sender<Grant<Box<Backend>>>;
 
 impl Pool {
@@ -133,6 +139,11 @@ impl Pool {
         Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
     }
 
+    /// How long a question of ours on an open connection may take.
+    pub(super) fn exchange_limit(&self) -> Duration {
+        self.limits.connect_timeout
+    }
+
     pub(super) fn setup(&self) -> SessionSetup {
         self.setup
     }
@@ -146,7 +157,17 @@ impl Pool {
     pub async fn checkout(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
         loop {
             let fit = |backend: &Box<Backend>| backend.fit(&wanted.settings);
-            let checkout = self.slots().checkout(&wanted.key, fit);
+            let (checkout, turn) = {
+                let mut slots = self.slots();
+                let checkout = slots.checkout(&wanted.key, fit);
+                // Under the same lock: else what is given back in between is idle, and nobody is told.
+                let turn = matches!(checkout, Checkout::Full).then(|| {
+                    let (waiter, turn) = oneshot::channel();
+                    slots.wait(wanted.key.clone(), waiter);
+                    turn
+                });
+                (checkout, turn)
+            };
             match checkout {
                 Checkout::Reuse(backend) => match self.lease_idle(backend) {
                     Some(lease) => return Ok(lease),
@@ -159,7 +180,7 @@ impl Pool {
                     drop(old);
                     return self.connect(wanted).await;
                 }
-                Checkout::Full => match self.wait(wanted).await? {
+                Checkout::Full => match self.wait(turn).await? {
                     Grant::Connection(backend) => match self.lease_idle(backend) {
                         Some(lease) => return Ok(lease),
                         None => continue,
@@ -176,27 +197,35 @@ impl Pool {
             return;
         }
         let slot = Slot(Some(self));
-        if let Ok(backend) = Backend::set_up(conn, self.new_id(), wanted, &self.setup).await {
+        let set_up = Backend::set_up(conn, self.new_id(), wanted, &self.setup);
+        if let Ok(Ok(backend)) = timeout(self.limits.connect_timeout, set_up).await {
             let backend = slot.fill(self, backend);
             self.counters.connected.fetch_add(1, Relaxed);
             self.give_back(backend);
         }
     }
 
-    async fn wait(&self, wanted: &Wanted) -> Result<Grant<Box<Backend>>, CheckoutError> {
-        let (waiter, turn) = oneshot::channel();
-        self.slots().wait(wanted.key.clone(), waiter);
+    async fn wait(
+        &self,
+        turn: Option<oneshot::Receiver<Grant<Box<Backend>>>>,
+    ) -> Result<Grant<Box<Backend>>, CheckoutError> {
+        let exhausted = CheckoutError::Exhausted(self.limits.wait_timeout);
+        let Some(mut turn) = turn else { return Err(exhausted) };
         self.counters.waited.fetch_add(1, Relaxed);
         let started = Instant::now();
-        let granted = timeout(self.limits.wait_timeout, turn).await;
+        let granted = timeout(self.limits.wait_timeout, &mut turn).await;
         self.counters.wait_micros.fetch_add(started.elapsed().as_micros() as u64, Relaxed);
-        match granted {
-            Ok(Ok(grant)) => Ok(grant),
-            _ => {
-                self.counters.timed_out.fetch_add(1, Relaxed);
-                Err(CheckoutError::Exhausted(self.limits.wait_timeout))
-            }
+        if let Ok(Ok(grant)) = granted {
+            return Ok(grant);
         }
+        turn.close();
+        // What was handed over at the last moment must not be lost: it holds a slot.
+        if let Ok(grant) = turn.try_recv() {
+            return Ok(grant);
+        }
+        self.slots().leave(|waiter| waiter.is_closed());
+        self.counters.timed_out.fetch_add(1, Relaxed);
+        Err(exhausted)
     }
 
     /// A closed or chatty connection is dropped: it gets no second chance.
@@ -214,22 +243,12 @@ impl Pool {
     async fn connect(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
         // Cancelled or failed, the slot goes to the next in line.
         let slot = Slot(Some(self));
-        let login = Login {
-            client_capabilities: wanted.key.profile,
-            collation: wanted.key.collation,
-            schema: wanted.opening.schema.as_deref().map(str::to_owned),
-            attributes: wanted.opening.attributes.to_vec(),
-        };
-        let opened = async {
-            let conn = Conn::connect(&self.target, &wanted.opening.credential, &login).await?;
-            Backend::set_up(conn, self.new_id(), wanted, &self.setup).await.map_err(CheckoutError::Setup)
-        };
-        match opened.await {
+        match self.open(wanted).await {
             Ok(backend) => {
                 let backend = slot.fill(self, backend);
                 self.counters.connected.fetch_add(1, Relaxed);
                 self.in_use.fetch_add(1, Relaxed);
-                self.lock(&self.recent).insert(wanted.key.clone(), wanted.opening.clone());
+                self.remember_opening(wanted);
                 Ok(Lease::new(backend, Arc::clone(self)))
             }
             Err(error) => {
@@ -237,6 +256,55 @@ impl Pool {
                 Err(error)
             }
         }
+    }
+
+    /// Connects, logs in and sets up, within the limit for all of it.
+    async fn open(&self, wanted: &Wanted) -> Result<Backend, CheckoutError> {
+        let login = Login {
+            client_capabilities: wanted.key.profile,
+            collation: wanted.key.collation,
+            schema: wanted.opening.schema.as_deref().map(str::to_owned),
+            attributes: wanted.opening.attributes.to_vec(),
+        };
+        let limit = self.limits.connect_timeout;
+        let opened = async {
+            let conn = Conn::connect(&self.target, &wanted.opening.credential, &login).await?;
+            Backend::set_up(conn, self.new_id(), wanted, &self.setup).await.map_err(CheckoutError::Setup)
+        };
+        timeout(limit, opened).await.unwrap_or(Err(ConnectError::Timeout(limit).into()))
+    }
+
+    /// Runs a short statement of our own in a session's name, when need be on a connection beyond the cap: what
+    /// frees connections must not wait for one.
+    pub async fn execute_aside(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        statement: &str,
+    ) -> Result<Result<(), ExchangeError>, CheckoutError> {
+        let gauge = self.gauge();
+        if gauge.idle == 0 && gauge.open >= gauge.cap {
+            let mut backend = self.open(wanted).await?;
+            let done = backend.execute(statement).await;
+            backend.conn.quit().await;
+            return Ok(done);
+        }
+        let mut lease = self.checkout(wanted).await?;
+        let done = lease.execute(statement).await;
+        if matches!(done, Ok(()) | Err(ExchangeError::Refused(_))) {
+            lease.release_clean();
+        }
+        Ok(done)
+    }
+
+    fn remember_opening(&self, wanted: &Wanted) {
+        if self.limits.min_idle == 0 {
+            return;
+        }
+        let mut recent = self.lock(&self.recent);
+        if recent.len() >= RECENT_MAX {
+            recent.clear();
+        }
+        recent.insert(wanted.key.clone(), wanted.opening.clone());
     }
 
     /// Called by a lease that ends clean.
@@ -383,6 +451,7 @@ impl Pool {
 
     /// The connection is about to be closed, and with it its statements.
     fn forget(&self, backend: &Backend) {
+        backend.conn.channel.say_last(&QUIT);
         self.lock(&self.sockets).remove(&backend.id);
         self.prepared.fetch_sub(backend.prepared.len(), Relaxed);
     }

@@ -49,7 +49,7 @@ impl Hash for StatementKey {
 
 /// The statements of one connection; the one used longest ago makes room.
 #[derive(Debug, Default)]
-pub struct PreparedHere {
+pub(super) struct PreparedHere {
     by_key: HashMap<Arc<StatementKey>, Entry>,
     uses: u64,
 }
@@ -63,16 +63,12 @@ struct Entry {
 }
 
 impl PreparedHere {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
     /// The server's number of the statement, which is now the one used last.
-    pub fn use_id(&mut self, key: &StatementKey) -> Option<u32> {
+    pub(super) fn use_id(&mut self, key: &StatementKey) -> Option<u32> {
         self.uses += 1;
         let entry = self.by_key.get_mut(key)?;
         entry.last_use = self.uses;
@@ -80,37 +76,37 @@ impl PreparedHere {
     }
 
     /// Remembers a statement. Returns the number it had before, to be closed.
-    pub fn insert(&mut self, key: Arc<StatementKey>, id: u32) -> Option<u32> {
+    pub(super) fn insert(&mut self, key: Arc<StatementKey>, id: u32) -> Option<u32> {
         self.uses += 1;
         let entry = Entry { id, last_use: self.uses, types: None };
         self.by_key.insert(key, entry).map(|old| old.id)
     }
 
-    pub fn remove(&mut self, key: &StatementKey) -> Option<u32> {
+    pub(super) fn remove(&mut self, key: &StatementKey) -> Option<u32> {
         self.by_key.remove(key).map(|entry| entry.id)
     }
 
     /// Takes out the statement used longest ago, to be closed.
-    pub fn evict(&mut self) -> Option<u32> {
+    pub(super) fn evict(&mut self) -> Option<u32> {
         let oldest = self.by_key.iter().min_by_key(|(_, entry)| entry.last_use)?.0;
         let oldest = Arc::clone(oldest);
         self.remove(&oldest)
     }
 
     /// Whether the server was last told these very types, so that they need not be sent again.
-    pub fn knows_types(&self, key: &StatementKey, types: &Arc<[u8]>) -> bool {
+    pub(super) fn knows_types(&self, key: &StatementKey, types: &Arc<[u8]>) -> bool {
         let told = self.by_key.get(key).and_then(|entry| entry.types.as_ref());
         told.is_some_and(|told| Arc::ptr_eq(told, types) || told == types)
     }
 
-    pub fn tell_types(&mut self, key: &StatementKey, types: &Arc<[u8]>) {
+    pub(super) fn tell_types(&mut self, key: &StatementKey, types: &Arc<[u8]>) {
         if let Some(entry) = self.by_key.get_mut(key) {
             entry.types = Some(Arc::clone(types));
         }
     }
 
     /// The server has forgotten all of them.
-    pub fn clear(&mut self) -> usize {
+    pub(super) fn clear(&mut self) -> usize {
         let had = self.by_key.len();
         self.by_key.clear();
         had

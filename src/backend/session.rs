@@ -181,13 +181,18 @@ impl Backend {
 
     /// Asks what LAST_INSERT_ID() is. An OK packet does not tell: it also names ids given explicitly.
     pub async fn last_insert_id(&mut self) -> Result<u64, ExchangeError> {
-        let value = self.scalar("SELECT LAST_INSERT_ID()").await?;
+        self.ask_number(b"SELECT LAST_INSERT_ID()").await
+    }
+
+    /// The number that a query of one row and column yields.
+    pub async fn ask_number(&mut self, question: &[u8]) -> Result<u64, ExchangeError> {
+        let value = self.scalar(question).await?;
         value.and_then(|text| text.parse().ok()).ok_or(Malformed("no number").into())
     }
 
     /// Runs a query of our own that answers one row of one column.
-    pub(super) async fn scalar(&mut self, statement: &str) -> Result<Option<String>, ExchangeError> {
-        let command = with_attributes_if_spoken(&self.conn, &query(statement));
+    pub(super) async fn scalar(&mut self, statement: &[u8]) -> Result<Option<String>, ExchangeError> {
+        let command = with_attributes_if_spoken(&self.conn, &[&[Command::QUERY], statement].concat());
         let reply = self.converse(&command, Expect::Results).await?;
         first_value(&reply, self.conn.capabilities)
     }
@@ -293,7 +298,7 @@ pub fn charset_of_collation(collation: u16) -> String {
     baseline(collation).charset
 }
 
-fn baseline(collation: u16) -> Baseline {
+pub(super) fn baseline(collation: u16) -> Baseline {
     let named = mysql_common::collations::CollationId::from(collation);
     let named = mysql_common::collations::Collation::resolve(named);
     Baseline { charset: named.charset().to_owned(), collation: named.collation().to_owned() }

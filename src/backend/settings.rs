@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::session::baseline;
+
 /// What was changed since login. Cheap to clone and to compare with itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -75,6 +77,18 @@ impl Settings {
             settings.set(name, value);
         }
         settings
+    }
+
+    /// As after SET NAMES, on a connection that began with the collation of this number.
+    pub fn set_names(&mut self, charset: &str, collation: &str, began_with: u16) {
+        let Baseline { charset: had_charset, collation: had_collation } = baseline(began_with);
+        if (charset, collation) == (&had_charset, &had_collation) {
+            return;
+        }
+        for name in ["character_set_client", "character_set_connection", "character_set_results"] {
+            self.set(name, charset);
+        }
+        self.set("collation_connection", collation);
     }
 
     /// The same variables, without walking them when both sides share one list.

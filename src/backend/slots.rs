@@ -101,6 +101,11 @@ impl<K: Eq + Hash + Clone, C, W> Slots<K, C, W> {
         self.waiting.push_back((key, waiter));
     }
 
+    /// Takes those out of the line who wait no more.
+    pub(super) fn leave(&mut self, is_gone: impl Fn(&W) -> bool) {
+        self.waiting.retain(|(_, waiter)| !is_gone(waiter));
+    }
+
     /// Takes a slot for a connection opened outside of `checkout`. `false` when none is free.
     pub(super) fn adopt(&mut self) -> bool {
         let free = self.open < self.cap;

@@ -241,8 +241,8 @@ async fn defaults(conn: &mut Conn, version: Version) -> Result<Defaults, mysql_a
         Flavour::MariaDb => "tx_isolation",
     };
     let sql = format!(
-        "SELECT @@GLOBAL.sql_mode, @@GLOBAL.autocommit, @@GLOBAL.character_set_server, \
-         @@GLOBAL.collation_server, @@GLOBAL.max_allowed_packet, @@GLOBAL.init_connect, \
+        "SELECT @@GLOBAL.sql_mode, @@GLOBAL.autocommit, @@GLOBAL.character_set_client, \
+         @@GLOBAL.collation_connection, @@GLOBAL.max_allowed_packet, @@GLOBAL.init_connect, \
          @@GLOBAL.{isolation}, @@GLOBAL.lower_case_table_names"
     );
     let row: Option<mysql_async::Row> = conn.query_first(sql).await?;

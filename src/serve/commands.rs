@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::query::Work;
 use super::session::{End, Incoming, Session};
 use super::state::{InsertId, LastResult};
+use crate::flavour::Flavour;
 use crate::route::SessionState;
 use crate::sql::{Access, Judged, Kind, Needs, PinSet, Statement, WriteBecause};
 use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
@@ -15,6 +16,11 @@ impl Session {
     /// Serves one command to its end.
     pub(super) async fn serve(&mut self, incoming: Incoming) -> Result<(), End> {
         let primary = |name: &str| judged(name, Kind::Administer, Access::Write(WriteBecause::Session));
+        if !incoming.whole && !may_be_long(incoming.command) {
+            return self
+                .end_with(ErrPacket::new(code::MALFORMED_PACKET, "Malformed communication packet"))
+                .await;
+        }
         match incoming.command {
             Command::Query => self.query(incoming).await,
             Command::StmtExecute => self.execute(incoming).await,
@@ -38,15 +44,18 @@ impl Session {
             Command::SetOption => self.set_option(incoming).await,
             Command::ResetConnection => self.reset_connection(incoming).await,
             Command::ChangeUser => self.change_user(incoming).await,
-            Command::Refresh => {
-                self.serve_statement(&primary("COM_REFRESH"), incoming, &Work::Plain(Expect::Ok)).await.map(drop)
-            }
-            Command::Debug => {
-                self.serve_statement(&primary("COM_DEBUG"), incoming, &Work::Plain(Expect::Ok)).await.map(drop)
-            }
-            Command::ProcessInfo => {
-                self.serve_statement(&primary("COM_PROCESS_INFO"), incoming, &Work::Plain(Expect::Results)).await.map(drop)
-            }
+            Command::Refresh => self
+                .serve_statement(&primary("COM_REFRESH"), incoming, &Work::Plain(Expect::Ok))
+                .await
+                .map(drop),
+            Command::Debug => self
+                .serve_statement(&primary("COM_DEBUG"), incoming, &Work::Plain(Expect::Ok))
+                .await
+                .map(drop),
+            Command::ProcessInfo => self
+                .serve_statement(&primary("COM_PROCESS_INFO"), incoming, &Work::Plain(Expect::Results))
+                .await
+                .map(drop),
             Command::StmtBulkExecute | Command::Refused(_) | Command::Unknown(_) => {
                 let error = ErrPacket::new(code::UNKNOWN_COMMAND, "Unknown command");
                 self.answer_error(incoming, &error).await
@@ -144,18 +153,35 @@ impl Session {
     pub(super) fn start_over(&mut self) {
         self.give_back_held();
         self.prepared.clear();
-        let autocommit = self.house.defaults().is_none_or(|defaults| defaults.autocommit);
+        let defaults = self.house.defaults();
+        let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
         self.state = SessionState { autocommit, ..SessionState::default() };
         self.last = LastResult::default();
         self.insert_id = InsertId::Known(0);
         self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
+        if let Some(defaults) = defaults.filter(|_| self.version.flavour == Flavour::MySql) {
+            // MySQL forgets the character set named at login; MariaDB goes back to it.
+            let collation = self.wanted.key.collation;
+            self.wanted.settings.set_names(&defaults.character_set, &defaults.collation, collation);
+        }
         self.read_settings();
+        self.show_rest(None);
     }
 
     pub(super) async fn answer_error(&mut self, incoming: Incoming, error: &ErrPacket) -> Result<(), End> {
         self.drop_command(incoming).await?;
         self.write(&error.payload(), 1).await
     }
+}
+
+/// Whether a command too long to hold may be sense: what is answered here without a look at the rest would
+/// leave the rest to be taken for commands.
+fn may_be_long(command: Command) -> bool {
+    use Command::{Query, Refused, StmtBulkExecute, StmtExecute, StmtPrepare, StmtSendLongData, Unknown};
+    matches!(
+        command,
+        Query | StmtPrepare | StmtExecute | StmtSendLongData | StmtBulkExecute | Refused(_) | Unknown(_)
+    )
 }
 
 /// A command that is no statement, in a statement's clothes.

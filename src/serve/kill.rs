@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
-use super::registry::Order;
-use super::session::{End, Session};
+use super::registry::{Order, SessionInfo};
+use super::session::{End, Incoming, Session};
 use crate::backend::{ExchangeError, Lease, Pool, Wanted};
+use crate::sql;
+use crate::topology::ServerId;
 use crate::wire::{ErrPacket, code};
 
 impl Session {
@@ -21,6 +24,10 @@ impl Session {
             let error = ErrPacket::new(code::QUERY_INTERRUPTED, "Query execution was interrupted");
             self.write(&error.payload(), 1).await?;
             return if query_only { Ok(()) } else { Err(End::Killed) };
+        }
+        if !query_only && seen.user == self.wanted.key.user {
+            // Before its statement is killed, so that it does not run it again elsewhere.
+            target.order(Order::Kill);
         }
         let killed = match seen.backend {
             // The server knows whether this account may kill that one's statements.
@@ -41,9 +48,58 @@ impl Session {
             _ => {
                 if !query_only {
                     target.order(Order::Kill);
+                    self.kill_again(&target, seen.backend).await;
                 }
                 self.answer_ok().await
             }
+        }
+    }
+
+    /// KILL whose id is an expression: a server works it out, in a session's own numbering.
+    pub(super) async fn kill_by_expression(&mut self, incoming: Incoming) -> Result<(), End> {
+        let text = match self.statement_of(incoming) {
+            Ok(range) if incoming.whole => self.client.input()[range].to_vec(),
+            _ => return Err(End::Protocol),
+        };
+        let Some(kill) = sql::kill_expression(&text, &self.dialect) else {
+            let message = "KILL of a user's connections or by query id is not supported through the proxy";
+            return self.answer_error(incoming, &ErrPacket::new(code::NOT_SUPPORTED_YET, message)).await;
+        };
+        let mut question = b"SELECT ".to_vec();
+        question.extend_from_slice(&text[kill.at]);
+        let own = self.info.id.to_string();
+        let known = sql::Replacements { connection_id: Some(&own), ..sql::Replacements::default() };
+        let question = sql::substitute_calls(&question, &self.dialect, &known).unwrap_or(question);
+        let id = match self.evaluate(&question).await {
+            Ok(id) => id,
+            Err(error) => return self.answer_error(incoming, &error).await,
+        };
+        self.consume(incoming.len);
+        self.kill(id, kill.query_only).await
+    }
+
+    async fn evaluate(&mut self, question: &[u8]) -> Result<u64, ErrPacket> {
+        let schema = self.wanted.settings.schema.as_deref();
+        let judged = self.house.judge.judge(question, &self.dialect, schema, &self.house.catalog.load());
+        let checked_out = self.checkout(&judged, &[], Instant::now()).await;
+        let (_, mut lease) = checked_out.map_err(|refusal| refusal.packet(&self.house.topology.load()))?;
+        let answer = lease.ask_number(question).await;
+        if answer.is_ok() || matches!(answer, Err(ExchangeError::Refused(_))) {
+            self.keep_or_release(lease);
+        }
+        match answer {
+            Ok(id) => Ok(id),
+            Err(ExchangeError::Refused(error)) => Err(error),
+            Err(error) => Err(ErrPacket::new(code::NET_READ_ERROR, error.to_string())),
+        }
+    }
+
+    /// A read whose server was lost to it may have begun anew on another before the order came.
+    async fn kill_again(&self, target: &SessionInfo, killed: Option<(ServerId, u32)>) {
+        let now = target.seen().backend.filter(|backend| Some(*backend) != killed);
+        if let Some((server, thread)) = now {
+            // The account may, that is known by now; and a thread that has ended is as good as killed.
+            let _ = kill_thread(self.house.pool(server), &self.wanted, "KILL", thread).await;
         }
     }
 
@@ -68,19 +124,10 @@ fn denied(id: u64) -> ErrPacket {
 }
 
 async fn kill_thread(pool: &Arc<Pool>, wanted: &Wanted, verb: &str, thread: u32) -> Result<(), ErrPacket> {
-    let mut lease = match pool.checkout(wanted).await {
-        Ok(lease) => lease,
-        Err(error) => return Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
-    };
-    match lease.execute(&format!("{verb} {thread}")).await {
-        Ok(()) => {
-            lease.release_clean();
-            Ok(())
-        }
-        Err(ExchangeError::Refused(error)) => {
-            lease.release_clean();
-            Err(error)
-        }
+    match pool.execute_aside(wanted, &format!("{verb} {thread}")).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(ExchangeError::Refused(error))) => Err(error),
+        Ok(Err(error)) => Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
         Err(error) => Err(ErrPacket::new(code::UNKNOWN, error.to_string())),
     }
 }

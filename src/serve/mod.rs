@@ -20,5 +20,5 @@ pub mod tls;
 pub use digests::{DigestStats, Digests};
 pub use house::{Counters, House};
 pub use listener::{Bound, bind};
-pub use statements::Statements;
 pub use registry::{Activity, Registry, Seen, SessionInfo};
+pub use statements::Statements;

@@ -135,7 +135,8 @@ impl Session {
         };
         let key = self.house.statements.key(&text, &self.wanted.settings);
         let id = self.prepared.next_id();
-        let mut routed = super::commands::judged("COM_STMT_PREPARE", Kind::Prepare, inner.statement.access.clone());
+        let mut routed =
+            super::commands::judged("COM_STMT_PREPARE", Kind::Prepare, inner.statement.access.clone());
         routed.hint.clone_from(&inner.hint);
         if !inner.statement.pins.is_empty() && inner.statement.access == Access::Read {
             // It will run on the primary, so that is where it must make sense.
@@ -145,7 +146,9 @@ impl Session {
         let reply = self.serve_statement(&routed, incoming, &work).await?;
         if let Some(Reply { prepared: Some(head), .. }) = reply {
             let parameters = head.parameters;
-            self.prepared.by_id.insert(id, Statement { key, judged: Arc::new(inner), parameters, types: None });
+            self.prepared
+                .by_id
+                .insert(id, Statement { key, judged: Arc::new(inner), parameters, types: None });
         }
         Ok(())
     }
@@ -168,8 +171,12 @@ impl Session {
             }
         }
         let execution = Execution { head, types: statement.types.clone() };
-        let about =
-            About { id, key: Arc::clone(&statement.key), expect: Expect::Results, execution: Some(execution) };
+        let about = About {
+            id,
+            key: Arc::clone(&statement.key),
+            expect: Expect::Results,
+            execution: Some(execution),
+        };
         let judged = Arc::clone(&statement.judged);
         self.serve_statement(&judged, incoming, &Work::About(about)).await.map(drop)
     }
@@ -179,7 +186,8 @@ impl Session {
         let id = self.prepared.resolve(statement_id(self.payload(incoming)).unwrap_or(0));
         match self.prepared.by_id.get(&id) {
             Some(statement) if self.prepared.cursors.contains(&id) => {
-                let about = About { id, key: Arc::clone(&statement.key), expect: Expect::Rows, execution: None };
+                let about =
+                    About { id, key: Arc::clone(&statement.key), expect: Expect::Rows, execution: None };
                 self.on_held(incoming, "COM_STMT_FETCH", about).await
             }
             Some(_) => {
@@ -224,7 +232,8 @@ impl Session {
         }
         self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
         if !self.state.holds_connection() && self.follow == Follow::No {
-            self.give_back_held();
+            self.let_go().await;
+            self.show_rest(None);
         }
         Ok(())
     }
@@ -244,7 +253,7 @@ impl Session {
         self.name_statement(server_id);
         match relay::stream_command(&mut self.client, &mut lease).await {
             Err(Failure::Client(error)) => return Err(End::ClientGone(error)),
-            Err(Failure::Server { .. }) => return Err(End::StateLost),
+            Err(Failure::Server { .. } | Failure::Refused(_)) => return Err(End::StateLost),
             Ok(()) => {}
         }
         self.prepared.long_data.insert(id);
@@ -308,7 +317,8 @@ impl Session {
 }
 
 /// The causes that follow from a session's prepared statements alone.
-pub(super) const DATA_AND_CURSORS: PinSet = PinSet::of(PinCause::LongData).union(PinSet::of(PinCause::Cursor));
+pub(super) const DATA_AND_CURSORS: PinSet =
+    PinSet::of(PinCause::LongData).union(PinSet::of(PinCause::Cursor));
 
 fn message(payload: &[u8]) -> Vec<u8> {
     let mut packets = Vec::with_capacity(payload.len() + HEADER_LEN);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::prepared::{About, DATA_AND_CURSORS};
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
-use super::prepared::{About, DATA_AND_CURSORS};
 use super::relay::{self, Failure, Refused, Reply, Request, Withheld};
 use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
@@ -66,6 +66,9 @@ impl Session {
             self.consume(incoming.len);
             return self.kill(id, query_only).await;
         }
+        if let Kind::Kill { id: None, .. } = judged.statement.kind {
+            return self.kill_by_expression(incoming).await;
+        }
         self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
 
@@ -82,79 +85,42 @@ impl Session {
         let mut avoid: Vec<ServerId> = Vec::new();
         let mut prepared_again = false;
         loop {
-            let (route, lease) = match self.checkout(&judged, &avoid, started).await {
+            if !avoid.is_empty() && self.info.is_killed() {
+                return Err(End::Killed);
+            }
+            let (route, mut lease) = match self.checkout(&judged, &avoid, started).await {
                 Ok(leased) => leased,
                 Err(refusal) => {
                     self.refuse(incoming, &refusal).await?;
                     return Ok(None);
                 }
             };
-            let mut lease = lease;
             let server = lease.pool().server;
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
-            let on_primary = self.house.topology.load().primary == Some(server);
-            let refusal = match self.state.transaction {
-                _ if on_primary => Refused::Pass,
-                Transaction::ReadOnly => Refused::AsReadOnlyTransaction,
-                _ if may_repeat => Refused::Withhold,
-                _ => Refused::Pass,
-            };
+            let mut request = self.request(work, incoming, server, may_repeat);
+            request.may_prepare_again &= !prepared_again;
             self.show_active(&judged, &route, &lease);
-            let instead = match self.fit(work, &judged, incoming, route, &mut lease).await {
-                Ok(instead) => instead,
-                Err(ExchangeError::Refused(error)) => {
-                    self.keep_or_release(lease);
-                    self.answer_error(incoming, &error).await?;
-                    return Ok(None);
-                }
-                Err(_) if may_repeat && avoid.len() < TRIES_MAX => {
-                    avoid.push(server);
-                    continue;
-                }
-                Err(error) => {
-                    drop(lease);
-                    let error = std::io::Error::other(error);
-                    let sequence = self.skip_command(incoming).await?;
-                    let loss = self.loss(&judged, false);
-                    self.report_loss(server, loss, &error, Some(sequence)).await?;
-                    return Ok(None);
-                }
-            };
-            let mut request = Request {
-                input_len: if incoming.whole { incoming.len } else { 0 },
-                instead,
-                expect: work.expect(),
-                refusal,
-                prepared_as: work.prepared_as(),
-                may_prepare_again: incoming.whole && !prepared_again && matches!(work, Work::About(_)),
-                may_repeat,
-            };
-            match self.exchange(incoming, &mut lease, &mut request).await {
+            match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
                 Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
                     self.learn_write(&mut judged, work, incoming);
                     lease.release_clean();
                 }
                 Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
+                    prepared_again = true;
                     if let Work::About(about) = work {
                         lease.forget_prepared(&about.key);
                     }
-                    prepared_again = true;
-                    // A connection that was held is held for the next try, too.
                     self.keep_or_release(lease);
                 }
                 Ok(reply) => {
                     self.consume(request.input_len);
-                    let lost = match (work, &reply.prepared) {
-                        (Work::Prepare { key, .. }, Some(head)) => {
-                            lease.remember_prepared(key, head.id).await.is_err()
-                        }
-                        _ => false,
-                    };
-                    if lost {
-                        tracing::debug!(session = self.info.id, "connection lost after preparing");
-                    }
                     self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
+                }
+                Err(Failure::Refused(error)) => {
+                    self.keep_or_release(lease);
+                    self.answer_error(incoming, &error).await?;
+                    return Ok(None);
                 }
                 Err(Failure::Client(error)) => {
                     self.abandon(lease);
@@ -175,39 +141,51 @@ impl Session {
         }
     }
 
-    /// The command as this connection must be sent it. `None`: as it stands in the input.
-    async fn fit(
+    fn request(&self, work: &Work, incoming: Incoming, server: ServerId, may_repeat: bool) -> Request {
+        let on_primary = self.house.topology.load().primary == Some(server);
+        let refusal = match self.state.transaction {
+            _ if on_primary => Refused::Pass,
+            Transaction::ReadOnly => Refused::AsReadOnlyTransaction,
+            _ if may_repeat => Refused::Withhold,
+            _ => Refused::Pass,
+        };
+        Request {
+            input_len: if incoming.whole { incoming.len } else { 0 },
+            instead: None,
+            expect: work.expect(),
+            refusal,
+            prepared_as: work.prepared_as(),
+            may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
+            may_repeat,
+        }
+    }
+
+    /// Sends the command as this connection must be sent it, and passes the reply on.
+    async fn exchange(
         &mut self,
         work: &Work,
         judged: &Judged,
         incoming: Incoming,
         route: Route,
         lease: &mut Lease,
-    ) -> Result<Option<Vec<u8>>, ExchangeError> {
-        match work {
-            Work::About(about) => self.fit_to_server(about, incoming, lease).await,
-            Work::Plain(_) => Ok(self.substitute(judged, incoming, route)),
-            Work::Prepare { key, .. } => Ok(self.kept_text(key, incoming)),
-        }
-    }
-
-    /// For a connection on which nothing happened that could be seen.
-    fn keep_or_release(&mut self, lease: Lease) {
-        if self.state.holds_connection() { self.hold(lease) } else { lease.release_clean() }
-    }
-
-    async fn exchange(
-        &mut self,
-        incoming: Incoming,
-        lease: &mut Lease,
         request: &mut Request,
     ) -> Result<Reply, Failure> {
-        // A long command that had to be held is sent as it was made.
+        request.instead = match work {
+            Work::About(about) => self.fit_to_server(about, incoming, lease).await?,
+            Work::Plain(_) => self.substitute(judged, incoming, route),
+            Work::Prepare { key, .. } => self.kept_text(key, incoming),
+        };
+        // A long command is passed on as it comes, unless it had to be held and changed.
         if !incoming.whole && request.instead.is_none() {
             relay::stream_command(&mut self.client, lease).await?;
             return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
         }
         relay::exchange(&mut self.client, self.capabilities, lease, request).await
+    }
+
+    /// For a connection on which nothing happened that could be seen.
+    pub(super) fn keep_or_release(&mut self, lease: Lease) {
+        if self.state.holds_connection() { self.hold(lease) } else { lease.release_clean() }
     }
 
     /// A connection for the statement, made ready: the session's settings, and what the statement asks of
@@ -219,6 +197,10 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
+        let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
+        if !follows && !self.state.holds_connection() && self.held.is_some() {
+            self.let_go().await;
+        }
         loop {
             let route = self.route(judged, &tried);
             let server = match route.to {
@@ -250,9 +232,17 @@ impl Session {
                 Ok(lease) => match self.prepare(judged, route, lease).await {
                     // A pooled connection had gone stale; nothing of the statement was sent.
                     Err(Refusal::Settle(error)) if is_gone(&error) && tried.len() < TRIES_MAX => {
-                        if !is_primary {
+                        if is_primary {
+                            self.await_primary(started).await?;
+                        } else {
                             tried.push(server);
                         }
+                    }
+                    // What the session uses may not have reached a replica yet: its schema.
+                    Err(Refusal::Settle(ExchangeError::Refused(_)))
+                        if !is_primary && tried.len() < TRIES_MAX =>
+                    {
+                        tried.push(server);
                     }
                     prepared => return prepared,
                 },
@@ -274,15 +264,8 @@ impl Session {
 
     fn route(&mut self, judged: &Judged, avoid: &[ServerId]) -> Route {
         let snapshot = self.house.topology.load();
-        if self.follow == Follow::Possible {
-            if judged.statement.needs.diagnostics {
-                return Route { to: Destination::Held, because: Because::FollowsStatement };
-            }
-            if !self.state.holds_connection() {
-                drop(snapshot);
-                self.give_back_held();
-                return self.route(judged, avoid);
-            }
+        if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
+            return Route { to: Destination::Held, because: Because::FollowsStatement };
         }
         let in_use = match self.house.routing.policy {
             crate::config::Policy::LeastConnections => self.house.in_use(),
@@ -377,9 +360,14 @@ impl Session {
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
         self.pin_what_hides(judged, &lease);
-        if let Work::About(about) = work {
-            self.prepared.observe(about, reply);
-            self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
+        match (work, &reply.prepared) {
+            (Work::About(about), _) => {
+                self.prepared.observe(about, reply);
+                self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
+            }
+            // A connection lost after its answer is noticed by whoever uses it next.
+            (Work::Prepare { key, .. }, Some(head)) => drop(lease.remember_prepared(key, head.id).await),
+            _ => {}
         }
         if reply.outcome.last_insert_id > 0 || self.state.pins.contains(PinCause::LastInsertId) {
             self.insert_id = InsertId::OnHeldConnection;
@@ -449,7 +437,9 @@ impl Session {
         if started.elapsed() >= limit {
             return Err(Refusal::NoPrimary { waited: limit });
         }
-        self.house.counters.awaited_primary.fetch_add(1, Relaxed);
+        if self.info.activity() != Activity::Waiting {
+            self.house.counters.awaited_primary.fetch_add(1, Relaxed);
+        }
         self.info.set_activity(Activity::Waiting, self.house.registry.millis(Instant::now()));
         let mut topology = self.house.topology.clone();
         // Seen or not, a change since the snapshot was loaded is worth another look at once.
@@ -463,6 +453,7 @@ impl Session {
         if self.state.holds_connection() && self.held.is_none() {
             // The state went with a connection that could not be made ready.
             self.forget_lost_state();
+            self.show_rest(None);
         }
         let sequence = self.skip_command(incoming).await?;
         self.write(&packet.payload(), sequence).await
@@ -531,6 +522,7 @@ impl Session {
         let name = Arc::clone(&self.house.topology.load().server(server).name);
         tracing::debug!(session = self.info.id, server = %name, ?loss, %error, "server lost in mid-statement");
         self.forget_lost_state();
+        self.show_rest(None);
         let Some(sequence) = next_sequence else { return Err(End::StateLost) };
         self.write(&loss.packet(&name, error).payload(), sequence).await?;
         if loss == Loss::PinnedState { Err(End::StateLost) } else { Ok(()) }
@@ -560,7 +552,7 @@ impl Session {
         });
     }
 
-    fn show_rest(&mut self, held: Option<&Lease>) {
+    pub(super) fn show_rest(&mut self, held: Option<&Lease>) {
         let backend = held.map(|lease| (lease.pool().server, lease.conn.thread_id));
         let pins = self.state.pins;
         self.info.set_in_transaction(self.state.transaction != Transaction::None);

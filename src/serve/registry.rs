@@ -228,6 +228,11 @@ impl SessionInfo {
         }
     }
 
+    /// Whether it has been told to end at once and has not obeyed yet.
+    pub(super) fn is_killed(&self) -> bool {
+        Orders(self.orders.load(SeqCst)).has(Order::Kill)
+    }
+
     /// Takes the orders left since the last look, and arranges to be woken by the next.
     pub(super) fn poll_orders(&self, cx: &Context<'_>) -> Orders {
         // The waker goes in first: an order left after the look below finds it.

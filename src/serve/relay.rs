@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, ExchangeError};
 use crate::net::Channel;
 use crate::wire::{
     self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
@@ -75,6 +75,19 @@ pub(super) enum Failure {
     },
     /// The client has gone. The server may still be at work for it.
     Client(io::Error),
+    /// The server refused what had to come before the command; the command was not sent.
+    Refused(ErrPacket),
+}
+
+impl From<ExchangeError> for Failure {
+    /// Of an exchange that came before the command.
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Refused(error) => Failure::Refused(error),
+            ExchangeError::Lost(error) => unanswered(error),
+            ExchangeError::Malformed(malformed) => unanswered(nonsense(malformed)),
+        }
+    }
 }
 
 /// Input that may pile up from a client that sends ahead while it is owed a reply.
@@ -213,7 +226,12 @@ impl Passage<'_> {
                     return Err(self.server_failure(io::ErrorKind::ConnectionAborted.into()));
                 }
                 let instead = match request.refusal {
-                    Refused::Withhold if first && error.refused_as_read_only() => Instead::Withheld(Withheld::ReadOnly),
+                    _ if request.may_prepare_again && first && error.asks_to_prepare_again() => {
+                        Instead::Withheld(Withheld::Unprepared)
+                    }
+                    Refused::Withhold if first && error.refused_as_read_only() => {
+                        Instead::Withheld(Withheld::ReadOnly)
+                    }
                     Refused::AsReadOnlyTransaction if error.code == code::OPTION_PREVENTS_STATEMENT => {
                         Instead::Other(read_only_transaction(packet[3]))
                     }
@@ -223,7 +241,8 @@ impl Passage<'_> {
                 Ok(instead)
             }
             Kind::Prepared => {
-                let head = PreparedHead::parse(payload).map_err(|error| self.server_failure(nonsense(error)))?;
+                let head =
+                    PreparedHead::parse(payload).map_err(|error| self.server_failure(nonsense(error)))?;
                 self.reply.prepared = Some(head);
                 let Some(id) = request.prepared_as else { return Ok(Instead::Same) };
                 let mut packet = packet.to_vec();

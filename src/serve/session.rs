@@ -139,7 +139,10 @@ impl Session {
             self.say_goodbye(&end).await;
         }
         self.give_back_held();
-        tracing::debug!(session = self.info.id, ?end, "session ended");
+        match &end {
+            End::ClientGone(error) => tracing::debug!(session = self.info.id, %error, "client gone"),
+            end => tracing::debug!(session = self.info.id, ?end, "session ended"),
+        }
         (end, self.client)
     }
 
@@ -171,12 +174,12 @@ impl Session {
                 Woken::Came(Ok(0)) => return Err(End::ClientGone(io::ErrorKind::UnexpectedEof.into())),
                 Woken::Came(Ok(_)) => {}
                 Woken::Came(Err(error)) => return Err(End::ClientGone(error)),
-                Woken::Orders(orders) => self.obey(orders)?,
+                Woken::Orders(orders) => self.obey(orders).await?,
             }
         }
     }
 
-    fn obey(&mut self, orders: Orders) -> Result<(), End> {
+    async fn obey(&mut self, orders: Orders) -> Result<(), End> {
         if orders.has(Order::Kill) {
             return Err(End::Killed);
         }
@@ -188,7 +191,7 @@ impl Session {
         }
         self.draining |= orders.has(Order::Drain);
         if orders.has(Order::GiveWay) && self.follow == Follow::Possible {
-            self.give_back_held();
+            self.let_go().await;
         }
         if orders.has(Order::Rest) {
             self.client.release_buffer();
@@ -219,7 +222,8 @@ impl Session {
         let command = Command::of(*byte);
         let len = HEADER_LEN + header.len;
         // A text to be prepared must be kept, to be prepared elsewhere too.
-        let limit = if command == Command::StmtPrepare { MAX_PAYLOAD } else { self.house.limits.statement_buffer };
+        let limit =
+            if command == Command::StmtPrepare { MAX_PAYLOAD } else { self.house.limits.statement_buffer };
         let whole = header.len <= limit && header.len < MAX_PAYLOAD;
         let needed = if whole { len } else { PREFIX_LEN.min(len) };
         if input.len() < needed {
@@ -228,7 +232,7 @@ impl Session {
         Ok(Some(Incoming { command, len: if whole { len } else { input.len() }, whole }))
     }
 
-    async fn end_with<T>(&mut self, error: ErrPacket) -> Result<T, End> {
+    pub(super) async fn end_with<T>(&mut self, error: ErrPacket) -> Result<T, End> {
         self.write(&error.payload(), 1).await?;
         Err(End::Protocol)
     }
@@ -249,6 +253,17 @@ impl Session {
         // It may have gone as well; then there is nobody to tell.
         let _ = self.client.write_message(&error.payload(), 0).await;
         self.client.shutdown().await;
+    }
+
+    /// Lets the connection go while the session goes on: what only it knows is asked before.
+    pub(super) async fn let_go(&mut self) {
+        if self.insert_id == InsertId::OnHeldConnection
+            && let Some(lease) = &mut self.held
+        {
+            // A connection lost meanwhile tells nothing more.
+            self.insert_id = InsertId::Known(lease.last_insert_id().await.unwrap_or(0));
+        }
+        self.give_back_held();
     }
 
     /// Lets the connection go, clean or to be cleaned.

@@ -9,7 +9,7 @@ use super::{Charset, Dialect};
 pub(super) const DIGEST_READ_MAX: usize = 16 * 1024;
 
 /// Digests up to this length need no allocation.
-const INLINE: usize = 1024;
+const INLINE: usize = 512;
 
 pub(super) struct Digest {
     inline: [u8; INLINE],
@@ -146,7 +146,13 @@ impl<'a> Writer<'a> {
             TokenKind::Open => self.open(token),
             TokenKind::Close => self.close(),
             TokenKind::Comma => self.out.push_byte(b','),
-            TokenKind::Dot => self.mark(b'.'),
+            TokenKind::Dot => {
+                // A word is a keyword still if a space stands between it and the dot: `UPDATE .t SET …`.
+                if token.gap && self.before == TokenKind::Word {
+                    self.space();
+                }
+                self.mark(b'.');
+            }
             TokenKind::Semicolon => self.mark(b';'),
             TokenKind::Operator => self.operator(token),
             TokenKind::Quoted => self.quoted(token),
@@ -259,7 +265,7 @@ impl<'a> Writer<'a> {
             if matches!(word, b"values" | b"value" | b"row") && self.rows.is_none() {
                 self.rows = Some(Rows { depth: self.depth, start: self.out.len, kept: None });
             }
-            words::is_spaced_before_paren(word) || (token.gap && words::is_space_sensitive(word))
+            words::is_spaced_before_paren(word) || (token.gap && words::is_space_kept(word))
         };
         let spaced = match self.before {
             TokenKind::Word => keyword,
@@ -295,8 +301,10 @@ impl<'a> Writer<'a> {
             self.out.push(b"...");
         }
         self.out.push_byte(b')');
-        if self.rows.as_ref().is_some_and(|rows| rows.depth == self.depth) {
-            self.end_row();
+        match &self.rows {
+            Some(rows) if rows.depth == self.depth => self.end_row(),
+            Some(rows) if rows.depth > self.depth => self.rows = None,
+            _ => {}
         }
     }
 
@@ -304,10 +312,10 @@ impl<'a> Writer<'a> {
     fn end_row(&mut self) {
         let Some(rows) = &mut self.rows else { return };
         let row = (rows.start, self.out.len);
+        let text = |from: usize, to: usize| self.out.bytes().get(from..to);
         match rows.kept {
             Some((start, end))
-                if self.out.bytes()[end..row.0] == *b", "
-                    && self.out.bytes()[start..end] == self.out.bytes()[row.0..row.1] =>
+                if text(end, row.0) == Some(b", ") && text(start, end) == text(row.0, row.1) =>
             {
                 self.out.truncate(end);
             }

@@ -34,6 +34,7 @@ pub mod code {
     pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
     pub const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
     pub const LOCK_DEADLOCK: u16 = 1213;
+    pub const NOT_SUPPORTED_YET: u16 = 1235;
     pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
     pub const OPTION_PREVENTS_STATEMENT: u16 = 1290;
     pub const QUERY_INTERRUPTED: u16 = 1317;

@@ -51,8 +51,7 @@ impl ExecuteHead {
         let counted = names && flags & PARAMETER_COUNT_AVAILABLE != 0;
         let count = if counted { cursor.lenenc_int()? } else { u64::from(parameters) };
         let count = usize::from(u16::try_from(count).map_err(|_| Malformed("too many parameters"))?);
-        let mut head =
-            Self { wants_cursor: flags & CURSOR_FLAGS != 0, types_flag_at: None, types: None };
+        let mut head = Self { wants_cursor: flags & CURSOR_FLAGS != 0, types_flag_at: None, types: None };
         if count == 0 {
             return Ok(head);
         }

@@ -72,7 +72,7 @@ fn documents_name_what_exists() {
 
 #[test]
 fn nothing_tracked_is_of_one_machine_or_huge() {
-    assert_tidy(&tracked::files().iter().flat_map(|file| tracked::complaints(file)).collect::<Vec<_>>());
+    assert_tidy(&tracked::files().iter().flat_map(tracked::complaints).collect::<Vec<_>>());
 }
 
 #[test]

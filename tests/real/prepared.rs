@@ -228,7 +228,9 @@ async fn a_statement_that_turns_out_to_write_goes_to_the_primary(flavour: Flavou
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), known).await.context("the catalog is read")??;
+    tokio::time::timeout(std::time::Duration::from_secs(10), known)
+        .await
+        .context("the catalog is read")??;
     let call = conn.prep("SELECT lies(?)").await?;
     for number in 1..4 {
         assert_eq!(conn.exec_first(&call, (number,)).await?, Some(number));
@@ -300,4 +302,3 @@ fn binary_row(packets: &[Vec<u8>]) -> Result<Vec<u8>> {
     let row = rows.last().context("a row")?;
     Ok(row[1 + (columns + 9) / 8..].to_vec())
 }
-

@@ -1,5 +1,7 @@
 //! The proxy before a real cluster, in this process.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use anyhow::{Context, Result};
 use mysql_async::{Conn, OptsBuilder};
 use pointsman::app::{self, Running};
@@ -33,7 +35,11 @@ pub(crate) async fn shared_proxy(flavour: Flavour) -> Result<&'static Proxy> {
 impl Proxy {
     /// Before a cluster, with its configuration changed.
     pub(crate) async fn start(cluster: &Cluster, change: impl FnOnce(&mut Config)) -> Result<Self> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         let mut config = playground::config(cluster, 0)?;
+        // Each makes a certificate of its own, be there several before one cluster.
+        config.data_dir.push(STARTED.fetch_add(1, Relaxed).to_string());
+        std::fs::create_dir_all(&config.data_dir)?;
         change(&mut config);
         let (trigger, shutdown) = shutdown::channel();
         let running = app::start(config, shutdown).await?;

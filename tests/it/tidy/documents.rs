@@ -1,6 +1,6 @@
 //! Paths that documents name must exist.
 
-use super::source::root;
+use super::source::{Source, root, sources};
 
 pub(super) const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];
 
@@ -54,9 +54,11 @@ fn looks_like_path(quoted: &str) -> bool {
     quoted.contains('/') || ENDINGS.iter().any(|ending| bare.ends_with(ending))
 }
 
-/// From the root, or from `src`, whose rooms are named without it.
+/// From the root, or from `src`, whose rooms are named without it. A bare name is that of any Rust file.
 pub(super) fn exists(path: &str) -> bool {
+    let named = |source: &Source| source.path.rsplit('/').next() == Some(path);
     ["", "src"].iter().any(|folder| root().join(folder).join(path).exists())
+        || (!path.contains('/') && sources("src").iter().any(named))
 }
 
 #[test]
@@ -82,5 +84,6 @@ fn what_is_no_path_is_left_alone() {
 
 #[test]
 fn rooms_are_found_without_their_folder() {
-    assert!(exists("src/net.rs") && exists("serve/session.rs") && !exists("serve/sessions.rs"));
+    assert!(exists("src/net.rs") && exists("serve/session.rs") && exists("relay.rs"));
+    assert!(!exists("serve/sessions.rs") && !exists("relays.rs"));
 }

@@ -132,6 +132,5 @@ fn a_long_file_needs_leave() {
 fn functions_are_measured_from_their_name_to_their_brace() {
     let code = "trait T {\n    fn a(&self);\n    fn b(&self) -> [u8; 4] {\n        [0; 4]\n    }\n}\n\
                 fn c<F>(f: F)\nwhere\n    F: Fn(u8),\n{\n    f({ 1 })\n}\ntype D = fn(u8);\n";
-    let found: Vec<_> = functions(code).into_iter().map(|(line, name, len)| (line, name, len)).collect();
-    assert_eq!(found, [(3, "b".to_owned(), 3), (7, "c".to_owned(), 6)]);
+    assert_eq!(functions(code), [(3, "b".to_owned(), 3), (7, "c".to_owned(), 6)]);
 }

@@ -67,7 +67,8 @@ pub(super) fn find_word<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item 
     code.match_indices(word).map(|(at, _)| at).filter(move |at| {
         let before = code[..*at].chars().next_back();
         let after = code[at + word.len()..].chars().next();
-        !(opens && before.is_some_and(is_word)) && !(closes && after.is_some_and(is_word))
+        let goes_on = opens && before.is_some_and(is_word) || closes && after.is_some_and(is_word);
+        !goes_on
     })
 }
 
