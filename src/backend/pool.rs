@@ -156,10 +156,9 @@ impl Pool {
     /// Its settings may differ from those wanted; see `Lease::settle`.
     pub async fn checkout(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
         loop {
-            let fit = |backend: &Box<Backend>| backend.fit(&wanted.settings);
             let (checkout, turn) = {
                 let mut slots = self.slots();
-                let checkout = slots.checkout(&wanted.key, fit);
+                let checkout = slots.checkout(&wanted.key, |backend| backend.fit(&wanted.settings));
                 // Under the same lock: else what is given back in between is idle, and nobody is told.
                 let turn = matches!(checkout, Checkout::Full).then(|| {
                     let (waiter, turn) = oneshot::channel();

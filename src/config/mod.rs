@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use complaint::{Complaint, Complaints};
+#[allow(unused_imports, reason = "the admin port corrects names as the configuration does")]
 pub(crate) use document::nearest;
 pub use document::print;
 pub use refer::Surroundings;

@@ -105,7 +105,7 @@ impl Server {
         self.signal("STOP");
         let deadline = Instant::now() + FREEZE_LIMIT;
         while self.has_moving_thread() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::yield_now();
         }
     }
 

@@ -1,6 +1,5 @@
 //! Accepts clients, one task each, until the house drains.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -171,17 +170,15 @@ async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>) {
 }
 
 /// Once a second: sessions that rest, pools that have too much.
-fn tend(house: Arc<House>) -> impl Future<Output = ()> + Send {
-    async move {
-        let mut every = tokio::time::interval(Duration::from_secs(1));
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            every.tick().await;
-            let under_pressure = house.pools.iter().any(|pool| pool.gauge().waiting > 0);
-            house.registry.tend(house.listen.idle_timeout, under_pressure, Instant::now());
-            for pool in &house.pools {
-                pool.prune();
-            }
+async fn tend(house: Arc<House>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let under_pressure = house.pools.iter().any(|pool| pool.gauge().waiting > 0);
+        house.registry.tend(house.listen.idle_timeout, under_pressure, Instant::now());
+        for pool in &house.pools {
+            pool.prune();
         }
     }
 }
