@@ -200,7 +200,7 @@ proptest! {
         let judged = judge(&text, &dialect);
         let truncated = Judge::new(1).judge_truncated(&text, &dialect, None, &Catalog::default());
         prop_assert_eq!(&truncated.statement.access, &Access::Write(WriteBecause::TooLong));
-        prop_assert_eq!(&truncated.statement.kind == &Kind::Several, judged.statement.kind == Kind::Several);
+        prop_assert_eq!(truncated.statement.kind == Kind::Several, judged.statement.kind == Kind::Several);
         let replacements = Replacements { row_count: Some("5"), ..Replacements::default() };
         if let Some(replaced) = substitute_calls(&text, &dialect, &replacements) {
             prop_assert_ne!(replaced, text);

@@ -298,7 +298,6 @@ fn binary_row(packets: &[Vec<u8>]) -> Result<Vec<u8>> {
         anyhow::bail!("{error}");
     }
     let columns = usize::from(packets[0][0]);
-    let rows = packets[1 + columns..].iter().filter(|packet| packet[0] == 0x00);
-    let row = rows.last().context("a row")?;
+    let row = packets[1 + columns..].iter().rfind(|packet| packet[0] == 0x00).context("a row")?;
     Ok(row[1 + (columns + 9) / 8..].to_vec())
 }
