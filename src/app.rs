@@ -18,7 +18,7 @@ use crate::control::{self, Control, Outlook};
 use crate::serve::accounts::CredentialCache;
 use crate::serve::login::{FrontLogin, Servers, listed};
 use crate::serve::tls::{FrontTlsSetup, load_rsa_key};
-use crate::serve::{self, Counters, Digests, House, Registry};
+use crate::serve::{self, Counters, Digests, House, Registry, Statements};
 use crate::shutdown::Shutdown;
 use crate::sql;
 use crate::topology::{self, Exclusion, Role, Snapshot, Standing};
@@ -63,14 +63,13 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let front = bound.address()?;
     let (control, outlook) = Control::new(&config.cluster, config.routing.max_lag);
     let house = Arc::new(house(&config, &outlook)?);
-    let login = Arc::new(front_login(&config, &outlook, &house)?);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(control::run(control, shutdown.clone()));
     tasks.spawn(catalog::follow(outlook.catalog.clone(), Arc::clone(&house.catalog), house.pools.clone()));
     tasks.spawn(follow_topology(outlook.topology.clone(), house.pools.clone()));
     first_look(outlook.topology.clone()).await;
     tracing::info!(%front, servers = config.cluster.servers.len(), "serving");
-    let served = bound.run(Arc::clone(&house), login, shutdown);
+    let served = bound.run(Arc::clone(&house), shutdown);
     let finished = tokio::spawn(async move {
         served.await;
         // The rest has nobody left to work for.
@@ -90,9 +89,11 @@ fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {
         };
         Pool::new(topology::ServerId(index as u16), target, config.pool.clone(), setup)
     });
+    let pools: Vec<Arc<Pool>> = pools.collect();
     Ok(House {
         topology: outlook.topology.clone(),
-        pools: pools.collect(),
+        login: front_login(config, outlook, &pools)?,
+        pools,
         judge: sql::Judge::new(config.limits.digest_cache),
         catalog: Arc::new(ArcSwap::from_pointee(sql::Catalog::default())),
         dictionary: outlook.catalog.clone(),
@@ -101,13 +102,14 @@ fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {
         limits: config.limits.clone(),
         registry: Registry::default(),
         digests: Digests::new(DIGEST_STATS_MAX, config.cluster.servers.len()),
+        statements: Statements::default(),
         counters: Counters::default(),
         turns: AtomicU64::new(0),
     })
 }
 
-fn front_login(config: &Config, outlook: &Outlook, house: &House) -> anyhow::Result<FrontLogin> {
-    let targets = house.pools.iter().map(|pool| pool.target().clone()).collect();
+fn front_login(config: &Config, outlook: &Outlook, pools: &[Arc<Pool>]) -> anyhow::Result<FrontLogin> {
+    let targets = pools.iter().map(|pool| pool.target().clone()).collect();
     Ok(FrontLogin {
         tls: FrontTlsSetup::load(&config.listen.tls, &config.data_dir).context("listen.tls")?,
         rsa: load_rsa_key(&config.data_dir).context("the password key")?,

@@ -1,5 +1,8 @@
 //! The thin binary: arguments in, exit code out.
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     pointsman::cli::main()
 }

@@ -193,6 +193,14 @@ impl Channel {
         }
     }
 
+    /// Sends a few bytes that nobody waits for, if that can be done at once and without TLS.
+    pub fn say_last(&self, bytes: &[u8]) {
+        if let Stream::Tcp(tcp) = &self.stream {
+            // The peer may be gone already; there is nobody to tell.
+            let _ = tcp.try_write(bytes);
+        }
+    }
+
     /// Reads one message: its payload, and the sequence number that an answer to it carries.
     pub async fn read_message(&mut self, limit: usize) -> io::Result<(Vec<u8>, u8)> {
         loop {

@@ -3,8 +3,10 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::pool::Pool;
+use super::prepared::StatementKey;
 use super::session::{Backend, ExchangeError};
 use super::settings::Settings;
 
@@ -28,14 +30,85 @@ impl Lease {
             return Ok(());
         }
         self.pool.counters.settled.fetch_add(1, Relaxed);
-        self.settle_to(wanted).await
+        let limit = self.pool.exchange_limit();
+        in_time(limit, self.settle_to(wanted)).await
     }
 
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
     /// list unless they read a table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
         let setup = self.pool.setup();
-        self.reset(&setup).await
+        let forgotten = self.prepared.clear();
+        self.pool.count_prepared(0, forgotten);
+        let limit = self.pool.exchange_limit();
+        in_time(limit, self.reset(&setup)).await
+    }
+
+    /// The server's number of a statement, prepared first where it is not. The session's own settings are
+    /// `current`; a statement is read under those it was first prepared with.
+    pub async fn prepared_id(
+        &mut self,
+        key: &Arc<StatementKey>,
+        current: &Settings,
+    ) -> Result<u32, ExchangeError> {
+        if let Some(id) = self.prepared.use_id(key) {
+            return Ok(id);
+        }
+        self.make_room().await?;
+        let then = current.reading_as(key.environment());
+        self.settle(&then).await?;
+        let prepared = self.prepare(key).await;
+        self.settle(current).await?;
+        let id = prepared?;
+        self.pool.counters.prepared.fetch_add(1, Relaxed);
+        self.pool.count_prepared(1, 0);
+        Ok(id)
+    }
+
+    /// A client's own COM_STMT_PREPARE went through this connection: others may use the statement too.
+    pub async fn remember_prepared(&mut self, key: &Arc<StatementKey>, id: u32) -> Result<(), ExchangeError> {
+        self.pool.counters.prepared.fetch_add(1, Relaxed);
+        match self.prepared.insert(Arc::clone(key), id) {
+            Some(old) => self.close_statement(old).await,
+            None => {
+                self.pool.count_prepared(1, 0);
+                self.make_room().await
+            }
+        }
+    }
+
+    /// Whether the server was last told these types for the statement.
+    pub fn knows_types(&self, key: &StatementKey, types: &Arc<[u8]>) -> bool {
+        self.prepared.knows_types(key, types)
+    }
+
+    pub fn tell_types(&mut self, key: &StatementKey, types: &Arc<[u8]>) {
+        self.prepared.tell_types(key, types);
+    }
+
+    /// Closes a statement on the server, with all that was sent ahead for it and its cursor.
+    pub async fn close_prepared(&mut self, key: &StatementKey) -> Result<(), ExchangeError> {
+        let Some(id) = self.prepared.remove(key) else { return Ok(()) };
+        self.pool.count_prepared(0, 1);
+        self.close_statement(id).await
+    }
+
+    /// The server does not know the statement any more.
+    pub fn forget_prepared(&mut self, key: &StatementKey) {
+        if self.prepared.remove(key).is_some() {
+            self.pool.count_prepared(0, 1);
+        }
+    }
+
+    /// Closes what was used longest ago here while the server holds too much.
+    async fn make_room(&mut self) -> Result<(), ExchangeError> {
+        while self.prepared.len() > 1 && self.pool.is_full_of_statements() {
+            let Some(id) = self.prepared.evict() else { break };
+            self.pool.counters.evicted.fetch_add(1, Relaxed);
+            self.pool.count_prepared(0, 1);
+            self.close_statement(id).await?;
+        }
+        Ok(())
     }
 
     /// Back to the pool as it is: nothing but its settings distinguishes it from a new one.
@@ -51,6 +124,15 @@ impl Lease {
             Arc::clone(&self.pool).release_after_reset(backend);
         }
     }
+}
+
+/// A server that does not answer a question of ours in time is as good as lost.
+async fn in_time<T>(
+    limit: Duration,
+    exchange: impl Future<Output = Result<T, ExchangeError>>,
+) -> Result<T, ExchangeError> {
+    let late = || ExchangeError::Lost(std::io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
 }
 
 impl Drop for Lease {

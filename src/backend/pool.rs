@@ -1,7 +1,7 @@
 //! The pool of one server: drives `slots`, connects, resets, hands out leases.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ pub struct Pool {
     recent: Mutex<HashMap<Key, Opening>>,
     next_id: AtomicU64,
     in_use: AtomicU32,
+    prepared: AtomicUsize,
     /// A reset does not make a connection as after login, because the server runs `init_connect` at login only.
     reset_is_not_enough: AtomicBool,
     pub counters: Counters,
@@ -75,6 +76,8 @@ pub struct Counters {
     pub replaced: AtomicU64,
     pub reset: AtomicU64,
     pub settled: AtomicU64,
+    pub prepared: AtomicU64,
+    pub evicted: AtomicU64,
     pub closed: AtomicU64,
     pub severed: AtomicU64,
 }
@@ -99,6 +102,12 @@ pub enum CheckoutError {
     Setup(ExchangeError),
 }
 
+/// COM_QUIT, so that the server does not count an aborted client.
+const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
+
+/// Kinds of connections remembered for opening some ahead; more than that are forgotten together.
+const RECENT_MAX: usize = 1_000;
+
 type Waiter = oneshot::Sender<Grant<Box<Backend>>>;
 
 impl Pool {
@@ -113,6 +122,7 @@ impl Pool {
             recent: Mutex::default(),
             next_id: AtomicU64::new(1),
             in_use: AtomicU32::new(0),
+            prepared: AtomicUsize::new(0),
             reset_is_not_enough: AtomicBool::new(false),
             counters: Counters::default(),
         })
@@ -129,6 +139,11 @@ impl Pool {
         Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
     }
 
+    /// How long a question of ours on an open connection may take.
+    pub(super) fn exchange_limit(&self) -> Duration {
+        self.limits.connect_timeout
+    }
+
     pub(super) fn setup(&self) -> SessionSetup {
         self.setup
     }
@@ -141,10 +156,9 @@ impl Pool {
     /// Its settings may differ from those wanted; see `Lease::settle`.
     pub async fn checkout(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
         loop {
-            let fit = |backend: &Box<Backend>| backend.fit(&wanted.settings);
             let (checkout, turn) = {
                 let mut slots = self.slots();
-                let checkout = slots.checkout(&wanted.key, fit);
+                let checkout = slots.checkout(&wanted.key, |backend| backend.fit(&wanted.settings));
                 // Under the same lock: else what is given back in between is idle, and nobody is told.
                 let turn = matches!(checkout, Checkout::Full).then(|| {
                     let (waiter, turn) = oneshot::channel();
@@ -161,7 +175,7 @@ impl Pool {
                 Checkout::Connect => return self.connect(wanted).await,
                 Checkout::Replace(old) => {
                     self.counters.replaced.fetch_add(1, Relaxed);
-                    self.forget_socket(&old);
+                    self.forget(&old);
                     drop(old);
                     return self.connect(wanted).await;
                 }
@@ -233,7 +247,7 @@ impl Pool {
                 let backend = slot.fill(self, backend);
                 self.counters.connected.fetch_add(1, Relaxed);
                 self.in_use.fetch_add(1, Relaxed);
-                self.lock(&self.recent).insert(wanted.key.clone(), wanted.opening.clone());
+                self.remember_opening(wanted);
                 Ok(Lease::new(backend, Arc::clone(self)))
             }
             Err(error) => {
@@ -281,6 +295,17 @@ impl Pool {
         Ok(done)
     }
 
+    fn remember_opening(&self, wanted: &Wanted) {
+        if self.limits.min_idle == 0 {
+            return;
+        }
+        let mut recent = self.lock(&self.recent);
+        if recent.len() >= RECENT_MAX {
+            recent.clear();
+        }
+        recent.insert(wanted.key.clone(), wanted.opening.clone());
+    }
+
     /// Called by a lease that ends clean.
     pub(super) fn release(&self, backend: Box<Backend>) {
         self.in_use.fetch_sub(1, Relaxed);
@@ -301,6 +326,7 @@ impl Pool {
         // Outside a runtime (at exit) there is nobody to reset it for.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close(backend) };
         runtime.spawn(async move {
+            self.count_prepared(0, backend.prepared.clear());
             match timeout(self.limits.connect_timeout, backend.reset(&self.setup)).await {
                 Ok(Ok(())) => {
                     self.counters.reset.fetch_add(1, Relaxed);
@@ -329,7 +355,7 @@ impl Pool {
                 Released::Kept => return,
                 Released::Hand { waiter, grant, close } => {
                     if let Some(old) = close {
-                        self.forget_socket(&old);
+                        self.forget(&old);
                         drop(old);
                     }
                     match waiter.send(grant) {
@@ -345,7 +371,7 @@ impl Pool {
 
     fn close(&self, backend: Box<Backend>) {
         self.counters.closed.fetch_add(1, Relaxed);
-        self.forget_socket(&backend);
+        self.forget(&backend);
         drop(backend);
         self.slot_closed();
     }
@@ -376,7 +402,7 @@ impl Pool {
     pub fn close_idle(&self) {
         let drained = self.slots().drain();
         for backend in &drained {
-            self.forget_socket(backend);
+            self.forget(backend);
         }
         self.counters.closed.fetch_add(drained.len() as u64, Relaxed);
     }
@@ -386,7 +412,7 @@ impl Pool {
         let limits = &self.limits;
         let pruned = self.slots().prune(limits.idle_timeout, limits.max_age, limits.min_idle, Instant::now());
         for backend in &pruned {
-            self.forget_socket(backend);
+            self.forget(backend);
         }
         self.counters.closed.fetch_add(pruned.len() as u64, Relaxed);
     }
@@ -422,8 +448,26 @@ impl Pool {
         self.next_id.fetch_add(1, Relaxed)
     }
 
-    fn forget_socket(&self, backend: &Backend) {
+    /// The connection is about to be closed, and with it its statements.
+    fn forget(&self, backend: &Backend) {
+        backend.conn.channel.say_last(&QUIT);
         self.lock(&self.sockets).remove(&backend.id);
+        self.prepared.fetch_sub(backend.prepared.len(), Relaxed);
+    }
+
+    /// Whether this server holds as many prepared statements as it may.
+    pub(super) fn is_full_of_statements(&self) -> bool {
+        self.prepared.load(Relaxed) >= self.limits.max_prepared_per_server
+    }
+
+    pub(super) fn count_prepared(&self, more: usize, fewer: usize) {
+        self.prepared.fetch_add(more, Relaxed);
+        self.prepared.fetch_sub(fewer, Relaxed);
+    }
+
+    /// Statements prepared on this server's connections.
+    pub fn prepared(&self) -> usize {
+        self.prepared.load(Relaxed)
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots<Key, Box<Backend>, Waiter>> {
@@ -476,6 +520,8 @@ impl Counters {
             settled,
             closed,
             severed,
+            prepared,
+            evicted,
         } = self;
         let named = [
             ("connected", connected),
@@ -489,6 +535,8 @@ impl Counters {
             ("settled", settled),
             ("closed", closed),
             ("severed", severed),
+            ("prepared", prepared),
+            ("evicted", evicted),
         ];
         named.into_iter().map(|(name, counter)| (name, counter.load(Relaxed))).collect()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::conn::Conn;
 use super::pool::{Key, Wanted};
+use super::prepared::{PreparedHere, StatementKey};
 use super::settings::{Baseline, Settings};
 use super::slots::Fit;
 use crate::flavour::{Flavour, Version};
@@ -20,6 +21,8 @@ pub struct Backend {
     pub id: u64,
     /// What was changed on it since login.
     pub settings: Settings,
+    /// Statements prepared on it.
+    pub(super) prepared: PreparedHere,
     version: Version,
     user: Arc<str>,
     profile: u32,
@@ -62,6 +65,7 @@ impl Backend {
             conn,
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
+            prepared: PreparedHere::default(),
             version,
             user: Arc::clone(&wanted.key.user),
             profile: wanted.key.profile,
@@ -132,6 +136,28 @@ impl Backend {
         Ok(())
     }
 
+    /// Prepares a statement. Returns the server's number for it.
+    pub(super) async fn prepare(&mut self, key: &Arc<StatementKey>) -> Result<u32, ExchangeError> {
+        let mut command = Vec::with_capacity(1 + key.text().len());
+        command.push(Command::STMT_PREPARE);
+        command.extend_from_slice(key.text());
+        let head = self.converse(&command, Expect::Prepared).await?;
+        let id = head.get(HEADER_LEN + 1..HEADER_LEN + 5).ok_or(Malformed("no statement id"))?;
+        let id = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+        if let Some(old) = self.prepared.insert(Arc::clone(key), id) {
+            self.close_statement(old).await?;
+        }
+        Ok(id)
+    }
+
+    /// Closes a statement; there is no answer to that.
+    pub(super) async fn close_statement(&mut self, id: u32) -> Result<(), ExchangeError> {
+        let mut command = vec![Command::STMT_CLOSE];
+        command.extend_from_slice(&id.to_le_bytes());
+        self.conn.channel.write_message(&command, 0).await?;
+        Ok(())
+    }
+
     /// Runs a statement of our own that answers OK.
     pub async fn execute(&mut self, statement: &str) -> Result<(), ExchangeError> {
         exchange(&mut self.conn, &query(statement)).await
@@ -155,33 +181,46 @@ impl Backend {
 
     /// Asks what LAST_INSERT_ID() is. An OK packet does not tell: it also names ids given explicitly.
     pub async fn last_insert_id(&mut self) -> Result<u64, ExchangeError> {
-        let value = self.scalar("SELECT LAST_INSERT_ID()").await?;
+        self.ask_number(b"SELECT LAST_INSERT_ID()").await
+    }
+
+    /// The number that a query of one row and column yields.
+    pub async fn ask_number(&mut self, question: &[u8]) -> Result<u64, ExchangeError> {
+        let value = self.scalar(question).await?;
         value.and_then(|text| text.parse().ok()).ok_or(Malformed("no number").into())
     }
 
     /// Runs a query of our own that answers one row of one column.
-    async fn scalar(&mut self, statement: &str) -> Result<Option<String>, ExchangeError> {
-        let command = with_attributes_if_spoken(&self.conn, &query(statement));
+    pub(super) async fn scalar(&mut self, statement: &[u8]) -> Result<Option<String>, ExchangeError> {
+        let command = with_attributes_if_spoken(&self.conn, &[&[Command::QUERY], statement].concat());
+        let reply = self.converse(&command, Expect::Results).await?;
+        first_value(&reply, self.conn.capabilities)
+    }
+
+    /// Sends a command of our own and takes its whole reply, packets and all.
+    async fn converse(&mut self, command: &[u8], expect: Expect) -> Result<Vec<u8>, ExchangeError> {
         let channel = &mut self.conn.channel;
-        channel.write_message(&command, 0).await?;
-        let mut tracker = ResponseTracker::new(Expect::Results, self.conn.capabilities);
+        channel.write_message(command, 0).await?;
+        let mut tracker = ResponseTracker::new(expect, self.conn.capabilities);
         let mut reply = Vec::new();
         loop {
             let progress = tracker.advance(channel.input())?;
-            let packet = match progress.event {
-                Event::Packet { kind: wire::Kind::Err, len, .. } => {
-                    let at = progress.forward + HEADER_LEN;
-                    return Err(ExchangeError::Refused(ErrPacket::parse(
-                        &channel.input()[at..at + len - HEADER_LEN],
-                    )?));
-                }
-                Event::Packet { len, .. } => len,
-                Event::More | Event::End => 0,
+            let (packet, is_error, last) = match progress.event {
+                Event::Packet { kind, len, last } => (len, kind == wire::Kind::Err, last),
+                Event::More => (0, false, false),
+                Event::End => (0, false, true),
             };
-            reply.extend_from_slice(&channel.input()[..progress.forward]);
-            channel.consume(progress.forward + packet);
-            if tracker.is_done() {
-                return first_value(&reply, self.conn.capabilities);
+            let taken = progress.forward + packet;
+            if is_error {
+                let at = progress.forward + HEADER_LEN;
+                let error = ErrPacket::parse(&channel.input()[at..taken])?;
+                channel.consume(taken);
+                return Err(ExchangeError::Refused(error));
+            }
+            reply.extend_from_slice(&channel.input()[..taken]);
+            channel.consume(taken);
+            if last {
+                return Ok(reply);
             }
             if progress.event == Event::More && channel.fill().await? == 0 {
                 return Err(ExchangeError::Lost(io::ErrorKind::UnexpectedEof.into()));

@@ -11,6 +11,15 @@ pub struct Settings {
     variables: Option<Arc<Variables>>,
 }
 
+/// Variables on which the meaning of a text depends.
+const READING: [&str; 5] = [
+    "character_set_client",
+    "character_set_connection",
+    "collation_connection",
+    "sql_mode",
+    "sql_quote_show_create",
+];
+
 /// Sorted by name.
 type Variables = Vec<(Arc<str>, Arc<str>)>;
 
@@ -46,6 +55,28 @@ impl Settings {
             Ok(at) => variables[at].1 = value.into(),
             Err(at) => variables.insert(at, (name.into(), value.into())),
         }
+    }
+
+    /// The part that decides how a text is read: names are looked up in the schema, quotes and operators by
+    /// the mode, bytes by the character sets.
+    pub fn reading(&self) -> Settings {
+        let mut reading = Settings::with_schema(self.schema.clone());
+        for name in READING {
+            if let Some(value) = self.variable(name) {
+                reading.set(name, value);
+            }
+        }
+        reading
+    }
+
+    /// These settings with that part taken from `other`.
+    pub fn reading_as(&self, other: &Settings) -> Settings {
+        let mut settings = Settings::with_schema(other.schema.clone());
+        let kept = self.variables().filter(|(name, _)| !READING.contains(name));
+        for (name, value) in kept.chain(other.variables()) {
+            settings.set(name, value);
+        }
+        settings
     }
 
     /// As after SET NAMES, on a connection that began with the collation of this number.

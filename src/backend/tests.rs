@@ -1,3 +1,5 @@
+//! The books of a pool under any order of events, and settings on their way from one connection to another.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;

@@ -38,7 +38,8 @@ pub(super) fn playground(arguments: &PlaygroundArguments) -> anyhow::Result<Outc
     runtime()?.block_on(playground::run(options, &progress, |config| async move {
         telemetry::start(&config.log)?;
         let shutdown = shutdown::on_signals().context("cannot listen for signals")?;
-        app::run(config, shutdown).await
+        let running = app::start(config, shutdown).await?;
+        Ok((running.front, running.finished()))
     }))?;
     Ok(Outcome::Success)
 }

@@ -187,6 +187,11 @@ fn routing(section: Section<'_, '_>, default: Routing) -> Routing {
 fn pool(section: Section<'_, '_>, default: Pool) -> Pool {
     let pool = Pool {
         max_per_server: section.number("max_per_server", default.max_per_server as u32, 1..=100_000) as usize,
+        max_prepared_per_server: section.number(
+            "max_prepared_per_server",
+            default.max_prepared_per_server as u32,
+            1..=4_000_000,
+        ) as usize,
         min_idle: section.number("min_idle", default.min_idle as u32, 0..=100_000) as usize,
         idle_timeout: section.duration("idle_timeout", default.idle_timeout, millis(0, DAY)),
         max_age: section.duration("max_age", default.max_age, millis(1000, 365 * DAY)),

@@ -231,6 +231,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "pool",
+        "max_prepared_per_server",
+        "Statements prepared on one server, over all connections; keep it under the server's own max_prepared_stmt_count.",
+        Shown::Default(|c| c.pool.max_prepared_per_server.to_string()),
+    ),
+    key(
+        "pool",
         "min_idle",
         "Idle connections kept open per server and user after idle_timeout.",
         Shown::Default(|c| c.pool.min_idle.to_string()),

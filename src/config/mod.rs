@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use complaint::{Complaint, Complaints};
+#[allow(unused_imports, reason = "the admin port corrects names as the configuration does")]
 pub(crate) use document::nearest;
 pub use document::print;
 pub use refer::Surroundings;
@@ -168,6 +169,8 @@ pub enum PrimaryReads {
 pub struct Pool {
     /// Backend connections to one server, over all users.
     pub max_per_server: usize,
+    /// Statements prepared on one server over all connections; keep it under its `max_prepared_stmt_count`.
+    pub max_prepared_per_server: usize,
     /// Idle connections kept open per server and user after `idle_timeout`.
     pub min_idle: usize,
     pub idle_timeout: Duration,
@@ -313,6 +316,7 @@ impl Default for Config {
             },
             pool: Pool {
                 max_per_server: 200,
+                max_prepared_per_server: 12_000,
                 min_idle: 0,
                 idle_timeout: Duration::from_secs(300),
                 max_age: Duration::from_secs(3600),

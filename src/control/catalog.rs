@@ -145,7 +145,7 @@ impl Librarian {
 }
 
 /// Reads the catalog of one server once. Accounts are left out: they are no matter of statements.
-pub async fn read_once(dsn: &str) -> anyhow::Result<Catalog> {
+pub async fn read_once(dsn: &str) -> Result<Catalog, mysql_async::Error> {
     // The host's name is resolved here, before any thread serves others.
     let options = mysql_async::OptsBuilder::from_opts(mysql_async::Opts::from_url(dsn)?).prefer_socket(false);
     let mut conn = Conn::new(options).await?;

@@ -1,7 +1,8 @@
 //! The cluster: one primary, its replicas, and the folder they live in.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,6 +43,7 @@ pub struct Cluster {
     kept: bool,
     // Last: dropped after the servers, it removes their folder.
     _guard: Guard,
+    _claim: File,
 }
 
 impl Cluster {
@@ -50,7 +52,8 @@ impl Cluster {
     pub async fn start(options: &Options, progress: Progress<'_>) -> Result<Self, Error> {
         let programs = Programs::find(options.flavour)?;
         let flavour = programs.version.flavour;
-        let (folder, kept) = claim(options.keep.as_deref(), flavour)?;
+        let (folder, claim) = claim(options.keep.as_deref(), flavour)?;
+        let kept = options.keep.is_some();
         let guard = Guard::over(&folder, !kept).map_err(Error::file(Path::new("/bin/sh")))?;
         let template = template::prepare(&programs, progress)?;
         progress(&format!(
@@ -70,12 +73,27 @@ impl Cluster {
         }
         let primary = servers.remove(0);
         let version = programs.version;
-        let cluster = Self { version, programs, primary, replicas: servers, folder, kept, _guard: guard };
+        let cluster = Self {
+            version,
+            programs,
+            primary,
+            replicas: servers,
+            folder,
+            kept,
+            _guard: guard,
+            _claim: claim,
+        };
         for replica in &cluster.replicas {
             replication::attach(replica, &cluster.primary, flavour).await?;
             progress(&format!("{} replicates from the primary", replica.name));
         }
         Ok(cluster)
+    }
+
+    /// The certificate authority of every server of this cluster. MySQL's certificates name no host; MariaDB's name
+    /// 127.0.0.1 and localhost.
+    pub fn authority(&self) -> PathBuf {
+        self.primary.folder.join("data/ca.pem")
     }
 
     pub fn flavour(&self) -> Flavour {
@@ -115,8 +133,8 @@ fn name(index: usize) -> String {
     if index == 0 { "primary".to_owned() } else { format!("replica{index}") }
 }
 
-/// The folder to live in, and whether it is kept.
-fn claim(keep: Option<&Path>, flavour: Flavour) -> Result<(PathBuf, bool), Error> {
+/// The folder to live in, and the lock that keeps others out of it.
+fn claim(keep: Option<&Path>, flavour: Flavour) -> Result<(PathBuf, File), Error> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = || env::temp_dir().join(format!("pointsman-{}-{number}", std::process::id()));
@@ -129,13 +147,29 @@ fn claim(keep: Option<&Path>, flavour: Flavour) -> Result<(PathBuf, bool), Error
     // Servers make sockets in it that ask for no password.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(Error::file(&folder))?;
     let folder = folder.canonicalize().map_err(Error::file(&folder))?;
+    let lock = lock(&folder, flavour)?;
+    Ok((folder, lock))
+}
+
+/// Locks the file that says whose data the folder holds.
+fn lock(folder: &Path, flavour: Flavour) -> Result<File, Error> {
     let marker = folder.join("flavour");
-    match fs::read_to_string(&marker) {
-        Ok(text) if text != flavour.to_string() => return Err(Error::OtherFlavour(folder, text, flavour)),
-        Ok(_) => {}
-        Err(_) => fs::write(&marker, flavour.to_string()).map_err(Error::file(&marker))?,
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&marker)
+        .map_err(Error::file(&marker))?;
+    file.try_lock().map_err(|_| Error::InUse(folder.to_owned()))?;
+    let mut holds = String::new();
+    file.read_to_string(&mut holds).map_err(Error::file(&marker))?;
+    if holds.is_empty() {
+        write!(file, "{flavour}").map_err(Error::file(&marker))?;
+    } else if holds != flavour.to_string() {
+        return Err(Error::OtherFlavour(folder.to_owned(), holds, flavour));
     }
-    Ok((folder, keep.is_some()))
+    Ok(file)
 }
 
 /// Gives a server its data directory, unless it has one.

@@ -28,6 +28,10 @@ pub enum Error {
     NoPort { name: String },
     #[error("{0} holds data of {1}, not of {2}; choose another folder")]
     OtherFlavour(PathBuf, String, Flavour),
+    #[error("{0} is in use by another playground")]
+    InUse(PathBuf),
+    #[error("cannot make certificates: {0}")]
+    Certificate(String),
 }
 
 impl Error {

@@ -1,6 +1,7 @@
 //! A primary and its replicas from the server programs of this machine, for trying, testing and measuring.
 
 mod accounts;
+mod certificates;
 mod cluster;
 mod error;
 mod guard;
@@ -10,6 +11,9 @@ mod replication;
 mod server;
 mod template;
 mod tour;
+
+#[cfg(test)]
+mod tests;
 
 pub use accounts::{APP, Account, CONTROL, ROOT};
 pub use cluster::{Cluster, Options};

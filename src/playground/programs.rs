@@ -82,19 +82,21 @@ fn find(flavour: Flavour) -> Option<Programs> {
     })
 }
 
-/// `/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))` → `9.7.4-2`.
 fn version_of(server: &Path) -> Option<String> {
     if !server.is_file() {
         return None;
     }
     let output = Command::new(server).args(["--no-defaults", "--version"]).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let after = text.split_once("Ver ")?.1;
-    after.split_whitespace().next().map(str::to_owned)
+    version_in(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
+}
+
+/// `/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))` → `9.7.4-2`.
+pub(super) fn version_in(line: &str) -> Option<&str> {
+    line.split_once("Ver ")?.1.split_whitespace().next()
 }
 
 /// `mysqld` is MariaDB's on machines with MariaDB's packages; before 8 MySQL lacks what replication here uses.
-fn is_wanted(flavour: Flavour, version_text: &str) -> bool {
+pub(super) fn is_wanted(flavour: Flavour, version_text: &str) -> bool {
     let version = Version::parse(version_text);
     version.flavour == flavour && (flavour == Flavour::MariaDb || version.number >= 80_023)
 }

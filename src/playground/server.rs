@@ -16,6 +16,8 @@ use crate::flavour::Flavour;
 
 /// How long a server may take from its start to its first answer.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long the threads of a process may take to obey SIGSTOP.
+const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 /// How often a starting or ending process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -97,9 +99,14 @@ impl Server {
         self.start().await
     }
 
-    /// SIGSTOP: the process keeps its connections and answers nothing.
+    /// SIGSTOP: the process keeps its connections and answers nothing. Returns when every thread stands still: the
+    /// signal stops one, that one the others, and on a busy machine there is time for an answer in between.
     pub fn freeze(&self) {
         self.signal("STOP");
+        let deadline = Instant::now() + FREEZE_LIMIT;
+        while self.has_moving_thread() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
     }
 
     /// SIGCONT.
@@ -199,6 +206,17 @@ impl Server {
         }
     }
 
+    /// Unknown counts as still: only Linux tells.
+    fn has_moving_thread(&self) -> bool {
+        let Some(pid) = self.pid() else { return false };
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+        threads.flatten().any(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state follows the program's name, which may itself hold anything but ends at the last bracket.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['T', 't']))
+        })
+    }
+
     fn pid_file(&self) -> PathBuf {
         self.folder.join("pid")
     }
@@ -258,6 +276,9 @@ const MYSQL: &[&str] = &[
 
 const MARIADB: &[&str] = &[
     "--pid-file=server.pid",
+    "--ssl-ca=ca.pem",
+    "--ssl-cert=server-cert.pem",
+    "--ssl-key=server-key.pem",
     "--log-slave-updates=ON",
     "--binlog-format=ROW",
     "--gtid-domain-id=0",

@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::programs::cache;
-use super::{Error, Programs, Progress, accounts};
+use super::{Error, Programs, Progress, accounts, certificates};
 use crate::flavour::Flavour;
 
 /// Sizes that the data directory is created with and must be run with.
-pub(super) const SIZES_MYSQL: &[&str] = &["--innodb-redo-log-capacity=32M", "--innodb-buffer-pool-size=64M"];
+pub(super) const SIZES_MYSQL: &[&str] =
+    &["--loose-innodb-redo-log-capacity=32M", "--innodb-buffer-pool-size=64M"];
 pub(super) const SIZES_MARIADB: &[&str] = &["--innodb-log-file-size=32M", "--innodb-buffer-pool-size=64M"];
 
 /// Moves when anything below changes what a data directory holds and the accounts do not.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// A data directory with accounts and schema, to be copied; made now if this version has none yet.
 pub(super) fn prepare(programs: &Programs, progress: Progress<'_>) -> Result<PathBuf, Error> {
@@ -101,6 +102,9 @@ fn initialise(programs: &Programs, folder: &Path, setup: &str) -> Result<(), Err
     let status = command.status().map_err(Error::file(&programs.server))?;
     if !status.success() {
         return Err(Error::Initialise { flavour: programs.version.flavour, log: tail(&log) });
+    }
+    if programs.version.flavour == Flavour::MariaDb {
+        certificates::write(&data)?;
     }
     // Each copy makes a server identity of its own.
     let _ = fs::remove_file(data.join("auto.cnf"));

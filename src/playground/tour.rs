@@ -19,24 +19,27 @@ pub struct TourOptions {
     pub port: u16,
 }
 
-/// Starts the cluster, hands the configuration of a proxy before it to `serve`, and ends the cluster when that
-/// returns. `serve` is given by the composition root, which this room does not know; it returns when the proxy has drained.
-/// Where the process is told to stop before the servers stand, they end with it.
-pub async fn run<E, F>(
+/// Starts the cluster and a proxy before it, says what to try, and ends the cluster when the proxy has drained.
+///
+/// `start` starts the proxy by the configuration it is given; it comes from the composition root, which this room does
+/// not know. It answers with the port clients connect to and a future that ends when the proxy has drained. Where the
+/// process is told to stop before that, the servers end with it.
+pub async fn run<E, S, F>(
     options: TourOptions,
     progress: Progress<'_>,
-    serve: impl FnOnce(Config) -> F,
+    start: impl FnOnce(Config) -> S,
 ) -> Result<(), E>
 where
     E: From<Error>,
+    S: Future<Output = Result<(SocketAddr, F), E>>,
     F: Future<Output = Result<(), E>>,
 {
     let cluster = Cluster::start(&options.cluster, progress).await?;
-    let config = config(&cluster, options.port)?;
-    for line in guide(&cluster, options.port) {
+    let (front, drained) = start(config(&cluster, options.port)?).await?;
+    for line in guide(&cluster, front) {
         progress(&line);
     }
-    let served = serve(config).await;
+    let served = drained.await;
     progress("stopping the servers");
     cluster.stop().await;
     served
@@ -67,7 +70,8 @@ pub fn config(cluster: &Cluster, port: u16) -> Result<Config, Error> {
     Ok(config)
 }
 
-fn guide(cluster: &Cluster, port: u16) -> Vec<String> {
+fn guide(cluster: &Cluster, front: SocketAddr) -> Vec<String> {
+    let port = front.port();
     let client = cluster.programs.client.as_deref().unwrap_or(Path::new("mysql")).display();
     let (user, password, admin_port) = (APP.user, APP.password, port.saturating_add(1));
     let mut lines = vec![

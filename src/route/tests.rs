@@ -1,3 +1,5 @@
+//! Where statements go: by state, hint, weight, policy and standing.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::relay::Reply;
+use super::query::Work;
 use super::session::{End, Incoming, Session};
 use super::state::{InsertId, LastResult};
 use crate::flavour::Flavour;
 use crate::route::SessionState;
-use crate::sql::{Access, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
+use crate::sql::{Access, Judged, Kind, Needs, PinSet, Statement, WriteBecause};
 use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
 
 impl Session {
@@ -17,16 +17,18 @@ impl Session {
     pub(super) async fn serve(&mut self, incoming: Incoming) -> Result<(), End> {
         let primary = |name: &str| judged(name, Kind::Administer, Access::Write(WriteBecause::Session));
         if !incoming.whole && !may_be_long(incoming.command) {
-            return self.end_with(ErrPacket::new(code::MALFORMED_PACKET, "Malformed communication packet")).await;
+            return self
+                .end_with(ErrPacket::new(code::MALFORMED_PACKET, "Malformed communication packet"))
+                .await;
         }
         match incoming.command {
             Command::Query => self.query(incoming).await,
             Command::StmtExecute => self.execute(incoming).await,
             Command::StmtPrepare => self.prepare_statement(incoming).await,
-            Command::StmtSendLongData => self.send_unanswered(incoming).await,
+            Command::StmtSendLongData => self.send_long_data(incoming).await,
             Command::StmtClose => self.close_statement(incoming).await,
-            Command::StmtReset => self.on_connection(incoming, "COM_STMT_RESET", Expect::Ok).await,
-            Command::StmtFetch => self.on_connection(incoming, "COM_STMT_FETCH", Expect::Rows).await,
+            Command::StmtReset => self.reset_statement(incoming).await,
+            Command::StmtFetch => self.fetch(incoming).await,
             Command::Quit => Err(End::Quit),
             Command::Ping => {
                 self.consume(incoming.len);
@@ -35,22 +37,25 @@ impl Session {
             Command::InitDb => self.init_db(incoming).await,
             Command::FieldList => {
                 let list = judged("COM_FIELD_LIST", Kind::Show, Access::Read);
-                self.serve_statement(&list, incoming, Expect::Rows).await.map(drop)
+                self.serve_statement(&list, incoming, &Work::Plain(Expect::Rows)).await.map(drop)
             }
             Command::Statistics => self.statistics(incoming).await,
             Command::ProcessKill => self.process_kill(incoming).await,
             Command::SetOption => self.set_option(incoming).await,
             Command::ResetConnection => self.reset_connection(incoming).await,
             Command::ChangeUser => self.change_user(incoming).await,
-            Command::Refresh => {
-                self.serve_statement(&primary("COM_REFRESH"), incoming, Expect::Ok).await.map(drop)
-            }
-            Command::Debug => {
-                self.serve_statement(&primary("COM_DEBUG"), incoming, Expect::Ok).await.map(drop)
-            }
-            Command::ProcessInfo => {
-                self.serve_statement(&primary("COM_PROCESS_INFO"), incoming, Expect::Results).await.map(drop)
-            }
+            Command::Refresh => self
+                .serve_statement(&primary("COM_REFRESH"), incoming, &Work::Plain(Expect::Ok))
+                .await
+                .map(drop),
+            Command::Debug => self
+                .serve_statement(&primary("COM_DEBUG"), incoming, &Work::Plain(Expect::Ok))
+                .await
+                .map(drop),
+            Command::ProcessInfo => self
+                .serve_statement(&primary("COM_PROCESS_INFO"), incoming, &Work::Plain(Expect::Results))
+                .await
+                .map(drop),
             Command::StmtBulkExecute | Command::Refused(_) | Command::Unknown(_) => {
                 let error = ErrPacket::new(code::UNKNOWN_COMMAND, "Unknown command");
                 self.answer_error(incoming, &error).await
@@ -64,7 +69,7 @@ impl Session {
         }
         let schema: Arc<str> = String::from_utf8_lossy(&self.payload(incoming)[1..]).into();
         let init = judged("COM_INIT_DB", Kind::Use, Access::Write(WriteBecause::Session));
-        let reply = self.serve_statement(&init, incoming, Expect::Ok).await?;
+        let reply = self.serve_statement(&init, incoming, &Work::Plain(Expect::Ok)).await?;
         // The tracker says so too, unless the schema was chosen already.
         if reply.is_some_and(|reply| reply.outcome.error.is_none()) && self.wanted.settings.schema.is_none() {
             self.wanted.settings.schema = Some(Arc::clone(&schema));
@@ -72,76 +77,6 @@ impl Session {
             self.wanted.key.has_schema = true;
         }
         Ok(())
-    }
-
-    async fn prepare_statement(&mut self, incoming: Incoming) -> Result<(), End> {
-        let text = &self.payload(incoming)[1..];
-        let catalog = self.house.catalog.load();
-        let schema = self.wanted.settings.schema.as_deref();
-        let inner = if incoming.whole {
-            self.house.judge.judge(text, &self.dialect, schema, &catalog)
-        } else {
-            self.house.judge.judge_truncated(text, &self.dialect, schema, &catalog)
-        };
-        drop(catalog);
-        let mut prepare = judged("COM_STMT_PREPARE", Kind::Prepare, Access::Write(WriteBecause::Session));
-        Arc::make_mut(&mut prepare.statement).pins = PinSet::of(PinCause::PreparedBinary);
-        let reply = self.serve_statement(&prepare, incoming, Expect::Prepared).await?;
-        if let Some(Reply { prepared: Some(id), .. }) = reply {
-            self.prepared.insert(id, Arc::new(inner));
-        }
-        self.unpin_unprepared().await;
-        Ok(())
-    }
-
-    async fn execute(&mut self, incoming: Incoming) -> Result<(), End> {
-        match self.statement_id(incoming).and_then(|id| self.prepared.get(id)) {
-            Some(inner) => self.serve_statement(&inner, incoming, Expect::Results).await.map(drop),
-            None => self.on_connection(incoming, "COM_STMT_EXECUTE", Expect::Results).await,
-        }
-    }
-
-    /// A command about a statement: it goes where the statement was prepared. Where there is none, the
-    /// server's own error is the right answer.
-    async fn on_connection(&mut self, incoming: Incoming, name: &str, expect: Expect) -> Result<(), End> {
-        let about = judged(name, Kind::Prepare, Access::Write(WriteBecause::Session));
-        self.serve_statement(&about, incoming, expect).await.map(drop)
-    }
-
-    /// A command without an answer. A lost connection is noticed by the next command that has one.
-    async fn send_unanswered(&mut self, incoming: Incoming) -> Result<(), End> {
-        let Some(lease) = &mut self.held else { return self.drop_command(incoming).await };
-        if incoming.whole {
-            let command = &self.client.input()[..incoming.len];
-            let _ = lease.conn.channel.write_all(command).await;
-            self.consume(incoming.len);
-            return Ok(());
-        }
-        match super::relay::stream_command(&mut self.client, lease).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(End::ClientGone(error)),
-        }
-    }
-
-    async fn close_statement(&mut self, incoming: Incoming) -> Result<(), End> {
-        let id = self.statement_id(incoming);
-        self.send_unanswered(incoming).await?;
-        if let Some(id) = id {
-            self.prepared.remove(id);
-        }
-        self.unpin_unprepared().await;
-        Ok(())
-    }
-
-    /// The last prepared statement gone, its connection may go too.
-    async fn unpin_unprepared(&mut self) {
-        if self.prepared.is_empty() {
-            self.state.pins = self.state.pins.without(PinSet::of(PinCause::PreparedBinary));
-            if !self.state.holds_connection() && self.follow == super::state::Follow::No {
-                self.let_go().await;
-                self.show_rest(None);
-            }
-        }
     }
 
     fn statement_id(&self, incoming: Incoming) -> Option<u32> {
@@ -250,7 +185,7 @@ fn may_be_long(command: Command) -> bool {
 }
 
 /// A command that is no statement, in a statement's clothes.
-fn judged(name: &str, kind: Kind, access: Access) -> Judged {
+pub(super) fn judged(name: &str, kind: Kind, access: Access) -> Judged {
     let statement = Statement {
         kind,
         access,

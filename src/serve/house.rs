@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arc_swap::ArcSwap;
 
 use super::digests::Digests;
+use super::login::FrontLogin;
 use super::registry::Registry;
 use super::state::dialect_of;
+use super::statements::Statements;
 use crate::backend::{Pool, Settings};
 use crate::config;
 use crate::flavour::Version;
@@ -21,6 +23,8 @@ pub struct House {
     pub topology: topology::Reader,
     /// Indexed by `ServerId`.
     pub pools: Vec<Arc<Pool>>,
+    /// How clients get in.
+    pub login: FrontLogin,
     pub judge: sql::Judge,
     /// What the judges know of functions and views.
     pub catalog: Arc<ArcSwap<sql::Catalog>>,
@@ -31,6 +35,7 @@ pub struct House {
     pub limits: config::Limits,
     pub registry: Registry,
     pub digests: Digests,
+    pub statements: Statements,
     pub counters: Counters,
     /// Successive reads take successive turns.
     pub turns: AtomicU64,

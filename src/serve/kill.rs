@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use super::registry::{Order, SessionInfo};
-use super::session::{End, Session};
+use super::session::{End, Incoming, Session};
 use crate::backend::{ExchangeError, Lease, Pool, Wanted};
+use crate::sql;
 use crate::topology::ServerId;
 use crate::wire::{ErrPacket, code};
 
@@ -50,6 +52,45 @@ impl Session {
                 }
                 self.answer_ok().await
             }
+        }
+    }
+
+    /// KILL whose id is an expression: a server works it out, in a session's own numbering.
+    pub(super) async fn kill_by_expression(&mut self, incoming: Incoming) -> Result<(), End> {
+        let text = match self.statement_of(incoming) {
+            Ok(range) if incoming.whole => self.client.input()[range].to_vec(),
+            _ => return Err(End::Protocol),
+        };
+        let Some(kill) = sql::kill_expression(&text, &self.dialect) else {
+            let message = "KILL of a user's connections or by query id is not supported through the proxy";
+            return self.answer_error(incoming, &ErrPacket::new(code::NOT_SUPPORTED_YET, message)).await;
+        };
+        let mut question = b"SELECT ".to_vec();
+        question.extend_from_slice(&text[kill.at]);
+        let own = self.info.id.to_string();
+        let known = sql::Replacements { connection_id: Some(&own), ..sql::Replacements::default() };
+        let question = sql::substitute_calls(&question, &self.dialect, &known).unwrap_or(question);
+        let id = match self.evaluate(&question).await {
+            Ok(id) => id,
+            Err(error) => return self.answer_error(incoming, &error).await,
+        };
+        self.consume(incoming.len);
+        self.kill(id, kill.query_only).await
+    }
+
+    async fn evaluate(&mut self, question: &[u8]) -> Result<u64, ErrPacket> {
+        let schema = self.wanted.settings.schema.as_deref();
+        let judged = self.house.judge.judge(question, &self.dialect, schema, &self.house.catalog.load());
+        let checked_out = self.checkout(&judged, &[], Instant::now()).await;
+        let (_, mut lease) = checked_out.map_err(|refusal| refusal.packet(&self.house.topology.load()))?;
+        let answer = lease.ask_number(question).await;
+        if answer.is_ok() || matches!(answer, Err(ExchangeError::Refused(_))) {
+            self.keep_or_release(lease);
+        }
+        match answer {
+            Ok(id) => Ok(id),
+            Err(ExchangeError::Refused(error)) => Err(error),
+            Err(error) => Err(ErrPacket::new(code::NET_READ_ERROR, error.to_string())),
         }
     }
 

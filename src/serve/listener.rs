@@ -1,6 +1,5 @@
 //! Accepts clients, one task each, until the house drains.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -13,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::house::House;
-use super::login::{self, FrontLogin, Hello, LoggedIn};
+use super::login::{self, Hello, LoggedIn};
 use super::registry::Order;
 use super::session::{End, Session};
 use crate::flavour::Flavour;
@@ -54,7 +53,7 @@ impl Bound {
     }
 
     /// Serves clients; returns when draining has come to its end.
-    pub async fn run(self, house: Arc<House>, front: Arc<FrontLogin>, mut shutdown: Shutdown) {
+    pub async fn run(self, house: Arc<House>, mut shutdown: Shutdown) {
         let admission = Arc::new(Semaphore::new(house.listen.max_clients));
         let tending = tokio::spawn(tend(Arc::clone(&house)));
         let mut draining = shutdown.clone();
@@ -65,7 +64,7 @@ impl Bound {
                 () = &mut drained => break,
             };
             match accepted {
-                Ok((tcp, _)) => admit(tcp, &house, &front, &admission),
+                Ok((tcp, _)) => admit(tcp, &house, &admission),
                 Err(error) => {
                     // Out of descriptors, most likely: give the clients that leave time to do so.
                     tracing::warn!(%error, "cannot accept clients");
@@ -96,7 +95,7 @@ async fn drain(house: &House, admission: &Semaphore, shutdown: &mut Shutdown) {
     }
 }
 
-fn admit(tcp: TcpStream, house: &Arc<House>, front: &Arc<FrontLogin>, admission: &Arc<Semaphore>) {
+fn admit(tcp: TcpStream, house: &Arc<House>, admission: &Arc<Semaphore>) {
     house.counters.accepted.fetch_add(1, Relaxed);
     // A socket that cannot be tuned still works.
     let _ = tcp.set_nodelay(true);
@@ -110,24 +109,24 @@ fn admit(tcp: TcpStream, house: &Arc<House>, front: &Arc<FrontLogin>, admission:
         });
         return;
     };
-    let (house, front) = (Arc::clone(house), Arc::clone(front));
+    let house = Arc::clone(house);
     tokio::spawn(async move {
         // Logging in and serving are separate futures, so that an idle session does not carry the size of a
         // login; boxed, because the larger of the two is only needed once.
-        let logged_in = Box::pin(log_in(channel, &house, &front)).await;
+        let logged_in = Box::pin(log_in(channel, &house)).await;
         if let Some((id, logged_in)) = logged_in {
-            serve(id, logged_in, &house, &front).await;
+            serve(id, logged_in, &house).await;
         }
         drop(permit);
     });
 }
 
-async fn log_in(channel: Channel, house: &Arc<House>, front: &FrontLogin) -> Option<(u32, LoggedIn)> {
+async fn log_in(channel: Channel, house: &Arc<House>) -> Option<(u32, LoggedIn)> {
     let id = house.registry.new_id();
     let (version_text, flavour) = front_version(house);
     let collation = if flavour == Flavour::MySql { 255 } else { 45 };
     let hello = Hello { thread_id: id, version: &version_text, flavour, collation };
-    match login::log_in(channel, &hello, front).await {
+    match login::log_in(channel, &hello, &house.login).await {
         Ok(logged_in) => Some((id, logged_in)),
         Err(error) => {
             house.counters.logins_failed.fetch_add(1, Relaxed);
@@ -152,13 +151,13 @@ fn front_version(house: &House) -> (Arc<str>, Flavour) {
 }
 
 /// Serves a client as one user after another, until it leaves.
-async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>, front: &FrontLogin) {
+async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>) {
     loop {
         let session = Session::new(id, logged_in, Arc::clone(house));
         let (end, channel) = session.run().await;
         let End::ChangeUser { payload, sequence, capabilities, collation } = end else { break };
         let session = login::Session { channel, capabilities, collation };
-        match Box::pin(login::change_user(session, &payload, sequence, front)).await {
+        match Box::pin(login::change_user(session, &payload, sequence, &house.login)).await {
             Ok(next) => logged_in = next,
             Err(error) => {
                 house.counters.logins_failed.fetch_add(1, Relaxed);
@@ -171,17 +170,15 @@ async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>, front: &Fro
 }
 
 /// Once a second: sessions that rest, pools that have too much.
-fn tend(house: Arc<House>) -> impl Future<Output = ()> + Send {
-    async move {
-        let mut every = tokio::time::interval(Duration::from_secs(1));
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            every.tick().await;
-            let under_pressure = house.pools.iter().any(|pool| pool.gauge().waiting > 0);
-            house.registry.tend(house.listen.idle_timeout, under_pressure, Instant::now());
-            for pool in &house.pools {
-                pool.prune();
-            }
+async fn tend(house: Arc<House>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let under_pressure = house.pools.iter().any(|pool| pool.gauge().waiting > 0);
+        house.registry.tend(house.listen.idle_timeout, under_pressure, Instant::now());
+        for pool in &house.pools {
+            pool.prune();
         }
     }
 }

@@ -14,9 +14,11 @@ mod registry;
 mod relay;
 mod session;
 mod state;
+mod statements;
 pub mod tls;
 
 pub use digests::{DigestStats, Digests};
 pub use house::{Counters, House};
 pub use listener::{Bound, bind};
 pub use registry::{Activity, Registry, Seen, SessionInfo};
+pub use statements::Statements;

@@ -5,16 +5,44 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::prepared::{About, DATA_AND_CURSORS};
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
-use super::relay::{self, Failure, Refused, Reply, Request};
+use super::relay::{self, Failure, Refused, Reply, Request, Withheld};
 use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
-use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease};
+use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
 use crate::sql::{self, Access, Judged, Kind, PinCause};
 use crate::topology::{Role, ServerId};
-use crate::wire::{Command, Expect, HEADER_LEN, Header, push_packet};
+use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
+
+/// What sort of command carries the statement.
+pub(super) enum Work {
+    /// It means the same to every server.
+    Plain(Expect),
+    /// COM_STMT_PREPARE, and the number the client is to know the statement by.
+    Prepare { key: Arc<StatementKey>, id: u32 },
+    /// It names a prepared statement.
+    About(About),
+}
+
+impl Work {
+    fn expect(&self) -> Expect {
+        match self {
+            Work::Plain(expect) => *expect,
+            Work::Prepare { .. } => Expect::Prepared,
+            Work::About(about) => about.expect,
+        }
+    }
+
+    fn prepared_as(&self) -> Option<u32> {
+        match self {
+            Work::Prepare { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+}
 
 /// How long to pause before trying a primary again that refused a connection, unless the topology changes.
 const PRIMARY_RETRY: Duration = Duration::from_millis(100);
@@ -38,7 +66,10 @@ impl Session {
             self.consume(incoming.len);
             return self.kill(id, query_only).await;
         }
-        self.serve_statement(&judged, incoming, Expect::Results).await.map(drop)
+        if let Kind::Kill { id: None, .. } = judged.statement.kind {
+            return self.kill_by_expression(incoming).await;
+        }
+        self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
 
     /// Runs one command that holds a statement, wherever it belongs. Returns what the server answered.
@@ -46,51 +77,50 @@ impl Session {
         &mut self,
         judged: &Judged,
         incoming: Incoming,
-        expect: Expect,
+        work: &Work,
     ) -> Result<Option<Reply>, End> {
         let started = Instant::now();
         self.count_statement();
         let mut judged = Cow::Borrowed(judged);
         let mut avoid: Vec<ServerId> = Vec::new();
+        let mut prepared_again = false;
         loop {
             if !avoid.is_empty() && self.info.is_killed() {
                 return Err(End::Killed);
             }
-            let (route, lease) = match self.checkout(&judged, &avoid, started).await {
+            let (route, mut lease) = match self.checkout(&judged, &avoid, started).await {
                 Ok(leased) => leased,
                 Err(refusal) => {
                     self.refuse(incoming, &refusal).await?;
                     return Ok(None);
                 }
             };
-            let mut lease = lease;
             let server = lease.pool().server;
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
-            let on_primary = self.house.topology.load().primary == Some(server);
-            let refusal = match self.state.transaction {
-                _ if on_primary => Refused::Pass,
-                Transaction::ReadOnly => Refused::AsReadOnlyTransaction,
-                _ if may_repeat => Refused::Withhold,
-                _ => Refused::Pass,
-            };
-            let mut request = Request {
-                input_len: if incoming.whole { incoming.len } else { 0 },
-                instead: self.substitute(&judged, incoming, route),
-                expect,
-                refusal,
-                may_repeat,
-                reply_sequence: 1,
-            };
+            let mut request = self.request(work, incoming, server, may_repeat);
+            request.may_prepare_again &= !prepared_again;
             self.show_active(&judged, &route, &lease);
-            match self.exchange(incoming, &mut lease, &mut request).await {
-                Ok(reply) if reply.withheld => {
-                    self.learn_write(&mut judged, incoming);
+            match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
+                Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
+                    self.learn_write(&mut judged, work, incoming);
                     lease.release_clean();
+                }
+                Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
+                    prepared_again = true;
+                    if let Work::About(about) = work {
+                        lease.forget_prepared(&about.key);
+                    }
+                    self.keep_or_release(lease);
                 }
                 Ok(reply) => {
                     self.consume(request.input_len);
-                    self.finish(&judged, route, lease, &reply, started).await;
+                    self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
+                }
+                Err(Failure::Refused(error)) => {
+                    self.keep_or_release(lease);
+                    self.answer_error(incoming, &error).await?;
+                    return Ok(None);
                 }
                 Err(Failure::Client(error)) => {
                     self.abandon(lease);
@@ -111,13 +141,43 @@ impl Session {
         }
     }
 
+    fn request(&self, work: &Work, incoming: Incoming, server: ServerId, may_repeat: bool) -> Request {
+        let on_primary = self.house.topology.load().primary == Some(server);
+        let refusal = match self.state.transaction {
+            _ if on_primary => Refused::Pass,
+            Transaction::ReadOnly => Refused::AsReadOnlyTransaction,
+            _ if may_repeat => Refused::Withhold,
+            _ => Refused::Pass,
+        };
+        Request {
+            input_len: if incoming.whole { incoming.len } else { 0 },
+            instead: None,
+            expect: work.expect(),
+            refusal,
+            prepared_as: work.prepared_as(),
+            may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
+            may_repeat,
+            reply_sequence: 1,
+        }
+    }
+
+    /// Sends the command as this connection must be sent it, and passes the reply on.
     async fn exchange(
         &mut self,
+        work: &Work,
+        judged: &Judged,
         incoming: Incoming,
+        route: Route,
         lease: &mut Lease,
         request: &mut Request,
     ) -> Result<Reply, Failure> {
-        if !incoming.whole {
+        request.instead = match work {
+            Work::About(about) => self.fit_to_server(about, incoming, lease).await?,
+            Work::Plain(_) => self.substitute(judged, incoming, route),
+            Work::Prepare { key, .. } => self.kept_text(key, incoming),
+        };
+        // A long command is passed on as it comes, unless it had to be held and changed.
+        if !incoming.whole && request.instead.is_none() {
             let streamed = relay::stream_command(&mut self.client, lease).await;
             request.reply_sequence = streamed.map_err(Failure::Client)?;
             return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
@@ -125,9 +185,14 @@ impl Session {
         relay::exchange(&mut self.client, self.capabilities, lease, request).await
     }
 
+    /// For a connection on which nothing happened that could be seen.
+    pub(super) fn keep_or_release(&mut self, lease: Lease) {
+        if self.state.holds_connection() { self.hold(lease) } else { lease.release_clean() }
+    }
+
     /// A connection for the statement, made ready: the session's settings, and what the statement asks of
     /// the connections before it.
-    async fn checkout(
+    pub(super) async fn checkout(
         &mut self,
         judged: &Judged,
         avoid: &[ServerId],
@@ -169,16 +234,32 @@ impl Session {
                 Ok(lease) => match self.prepare(judged, route, lease).await {
                     // A pooled connection had gone stale; nothing of the statement was sent.
                     Err(Refusal::Settle(error)) if is_gone(&error) && tried.len() < TRIES_MAX => {
-                        if !is_primary {
+                        if is_primary {
+                            self.await_primary(started).await?;
+                        } else {
                             tried.push(server);
                         }
                     }
+                    // What the session uses may not have reached a replica yet: its schema.
+                    Err(Refusal::Settle(ExchangeError::Refused(_)))
+                        if !is_primary && tried.len() < TRIES_MAX =>
+                    {
+                        tried.push(server);
+                    }
                     prepared => return prepared,
                 },
-                Err(error) if !is_unreachable(&error) => return Err(Refusal::Checkout(error)),
-                Err(_) if is_primary => self.await_primary(started).await?,
-                Err(error) if tried.len() >= TRIES_MAX => return Err(Refusal::Checkout(error)),
-                Err(_) => tried.push(server),
+                Err(error) => match setback(&error) {
+                    Setback::ServerAway if is_primary => self.await_primary(started).await?,
+                    // An account may not have reached a replica yet, or a replica may be full.
+                    Setback::ServerAway | Setback::Refused if !is_primary && tried.len() < TRIES_MAX => {
+                        tried.push(server);
+                    }
+                    Setback::Refused => {
+                        self.house.login.cache.forget(&self.wanted.opening.credential);
+                        return Err(Refusal::Checkout(error));
+                    }
+                    _ => return Err(Refusal::Checkout(error)),
+                },
             }
         }
     }
@@ -267,6 +348,7 @@ impl Session {
     /// Takes in the end of a statement, and keeps or gives back its connection.
     async fn finish(
         &mut self,
+        work: &Work,
         judged: &Judged,
         route: Route,
         mut lease: Lease,
@@ -280,6 +362,15 @@ impl Session {
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
         self.pin_what_hides(judged, &lease);
+        match (work, &reply.prepared) {
+            (Work::About(about), _) => {
+                self.prepared.observe(about, reply);
+                self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
+            }
+            // A connection lost after its answer is noticed by whoever uses it next.
+            (Work::Prepare { key, .. }, Some(head)) => drop(lease.remember_prepared(key, head.id).await),
+            _ => {}
+        }
         if reply.outcome.last_insert_id > 0 || self.state.pins.contains(PinCause::LastInsertId) {
             self.insert_id = InsertId::OnHeldConnection;
         }
@@ -321,15 +412,25 @@ impl Session {
     }
 
     /// A replica refused the statement as a write: so it is one, now and in future.
-    fn learn_write(&mut self, judged: &mut Cow<'_, Judged>, incoming: Incoming) {
+    fn learn_write(&mut self, judged: &mut Cow<'_, Judged>, work: &Work, incoming: Incoming) {
         self.house.counters.corrected.fetch_add(1, Relaxed);
         let digest = &judged.statement.digest;
         tracing::warn!(%digest, "a replica refused this as a write; it goes to the primary from now on");
-        let Ok(range) = self.statement_of(incoming) else { return };
-        self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
+        match work {
+            Work::About(about) => self.house.judge.remember_write(about.key.text(), &self.dialect),
+            Work::Prepare { key, .. } => self.house.judge.remember_write(key.text(), &self.dialect),
+            Work::Plain(_) => {
+                if let Ok(range) = self.statement_of(incoming) {
+                    self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
+                }
+            }
+        }
         let mut statement = (*judged.statement).clone();
         statement.access = Access::Write(sql::WriteBecause::Learned);
         judged.to_mut().statement = Arc::new(statement);
+        if let Work::About(about) = work {
+            self.prepared.judge_anew(about.id, judged);
+        }
     }
 
     /// Waits until there may be a primary again, or the limit is over.
@@ -338,7 +439,9 @@ impl Session {
         if started.elapsed() >= limit {
             return Err(Refusal::NoPrimary { waited: limit });
         }
-        self.house.counters.awaited_primary.fetch_add(1, Relaxed);
+        if self.info.activity() != Activity::Waiting {
+            self.house.counters.awaited_primary.fetch_add(1, Relaxed);
+        }
         self.info.set_activity(Activity::Waiting, self.house.registry.millis(Instant::now()));
         let mut topology = self.house.topology.clone();
         // Seen or not, a change since the snapshot was loaded is worth another look at once.
@@ -431,7 +534,7 @@ impl Session {
     pub(super) fn forget_lost_state(&mut self) {
         self.state.transaction = Transaction::None;
         self.state.pins = sql::PinSet::EMPTY;
-        self.prepared.clear();
+        self.prepared.forget_connection();
         self.follow = Follow::No;
         if self.insert_id == InsertId::OnHeldConnection {
             self.insert_id = InsertId::Known(0);
@@ -462,17 +565,27 @@ impl Session {
     }
 }
 
-/// Whether another server, or the same a little later, may do better.
-fn is_unreachable(error: &CheckoutError) -> bool {
+/// What a failed checkout says of trying again.
+enum Setback {
+    /// Another server, or the same a little later, may do better.
+    ServerAway,
+    /// The server answered and wants no such session.
+    Refused,
+    /// All connections stayed in use, or something is set up wrongly.
+    Final,
+}
+
+fn setback(error: &CheckoutError) -> Setback {
     match error {
-        CheckoutError::Connect(ConnectError::Unreachable(_) | ConnectError::Timeout(_)) => true,
-        // A server that is starting up or shutting down.
-        CheckoutError::Connect(ConnectError::Refused(refused)) => {
-            refused.code == crate::wire::code::SERVER_SHUTDOWN
+        CheckoutError::Connect(
+            ConnectError::Unreachable(_) | ConnectError::Timeout(_) | ConnectError::Protocol(_),
+        ) => Setback::ServerAway,
+        CheckoutError::Setup(error) if is_gone(error) => Setback::ServerAway,
+        CheckoutError::Connect(ConnectError::Refused(refused)) if refused.code == code::SERVER_SHUTDOWN => {
+            Setback::ServerAway
         }
-        CheckoutError::Connect(ConnectError::Protocol(_)) => true,
-        CheckoutError::Setup(error) => is_gone(error),
-        _ => false,
+        CheckoutError::Connect(ConnectError::Refused(_)) => Setback::Refused,
+        _ => Setback::Final,
     }
 }
 

@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, ExchangeError};
 use crate::net::Channel;
 use crate::wire::{
     self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
-    Progress, ResponseTracker, SessionChange, code,
+    PreparedHead, Progress, ResponseTracker, STATEMENT_ID, SessionChange, code,
 };
 
 /// A command about to be sent.
@@ -20,6 +20,10 @@ pub(super) struct Request {
     pub(super) instead: Option<Vec<u8>>,
     pub(super) expect: Expect,
     pub(super) refusal: Refused,
+    /// The number that the client is to know a prepared statement by.
+    pub(super) prepared_as: Option<u32>,
+    /// The statement may have to be prepared anew: an ERR that says so is kept from the client.
+    pub(super) may_prepare_again: bool,
     /// Another server may answer in this one's stead, as long as it has not begun to.
     pub(super) may_repeat: bool,
     /// The number of the reply's first packet: 1, unless the command took several packets.
@@ -41,14 +45,23 @@ pub(super) enum Refused {
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     pub(super) outcome: Outcome,
-    /// The ERR was withheld.
-    pub(super) withheld: bool,
+    /// The ERR was kept from the client, because the statement will be tried in another way.
+    pub(super) withheld: Option<Withheld>,
     /// The server said that session state has changed.
     pub(super) state_changed: bool,
     /// All of what changed was reported by value.
     pub(super) change_is_known: bool,
-    /// Ids of a prepared statement, where the command was one.
-    pub(super) prepared: Option<u32>,
+    /// Where the command prepared a statement.
+    pub(super) prepared: Option<PreparedHead>,
+}
+
+/// Why an ERR was kept from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Withheld {
+    /// A replica refused a write.
+    ReadOnly,
+    /// The server does not know the statement, or not any more.
+    Unprepared,
 }
 
 /// Why an exchange did not come to its end.
@@ -64,6 +77,19 @@ pub(super) enum Failure {
     },
     /// The client has gone. The server may still be at work for it.
     Client(io::Error),
+    /// The server refused what had to come before the command; the command was not sent.
+    Refused(ErrPacket),
+}
+
+impl From<ExchangeError> for Failure {
+    /// Of an exchange that came before the command.
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Refused(error) => Failure::Refused(error),
+            ExchangeError::Lost(error) => unanswered(error),
+            ExchangeError::Malformed(malformed) => unanswered(nonsense(malformed)),
+        }
+    }
 }
 
 /// Input that may pile up from a client that sends ahead while it is owed a reply.
@@ -144,9 +170,9 @@ impl Passage<'_> {
                     let instead = self.see_packet(backend, at, len, kind, request)?;
                     match instead {
                         Instead::Same => at += len,
-                        Instead::Withheld => {
+                        Instead::Withheld(why) => {
                             backend.conn.channel.consume(at + len);
-                            self.reply.withheld = true;
+                            self.reply.withheld = Some(why);
                             return Ok(Pass::Over);
                         }
                         Instead::Other(packet) => {
@@ -209,7 +235,12 @@ impl Passage<'_> {
                     return Err(self.server_failure(io::ErrorKind::ConnectionAborted.into()));
                 }
                 let instead = match request.refusal {
-                    Refused::Withhold if first && error.refused_as_read_only() => Instead::Withheld,
+                    _ if request.may_prepare_again && first && error.asks_to_prepare_again() => {
+                        Instead::Withheld(Withheld::Unprepared)
+                    }
+                    Refused::Withhold if first && error.refused_as_read_only() => {
+                        Instead::Withheld(Withheld::ReadOnly)
+                    }
                     Refused::AsReadOnlyTransaction if error.code == code::OPTION_PREVENTS_STATEMENT => {
                         Instead::Other(read_only_transaction(packet[3]))
                     }
@@ -219,9 +250,14 @@ impl Passage<'_> {
                 Ok(instead)
             }
             Kind::Prepared => {
-                self.reply.prepared =
-                    payload.get(1..5).map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
-                Ok(Instead::Same)
+                let head =
+                    PreparedHead::parse(payload).map_err(|error| self.server_failure(nonsense(error)))?;
+                self.reply.prepared = Some(head);
+                let Some(id) = request.prepared_as else { return Ok(Instead::Same) };
+                let mut packet = packet.to_vec();
+                let at = HEADER_LEN + STATEMENT_ID.start..HEADER_LEN + STATEMENT_ID.end;
+                packet[at].copy_from_slice(&id.to_le_bytes());
+                Ok(Instead::Other(packet))
             }
             Kind::LocalInfile => Ok(Instead::Same),
         }
@@ -304,7 +340,7 @@ impl Passage<'_> {
 
 enum Instead {
     Same,
-    Withheld,
+    Withheld(Withheld),
     Other(Vec<u8>),
 }
 

@@ -139,7 +139,10 @@ impl Session {
             self.say_goodbye(&end).await;
         }
         self.give_back_held();
-        tracing::debug!(session = self.info.id, ?end, "session ended");
+        match &end {
+            End::ClientGone(error) => tracing::debug!(session = self.info.id, %error, "client gone"),
+            end => tracing::debug!(session = self.info.id, ?end, "session ended"),
+        }
         (end, self.client)
     }
 
@@ -218,7 +221,10 @@ impl Session {
         };
         let command = Command::of(*byte);
         let len = HEADER_LEN + header.len;
-        let whole = header.len <= self.house.limits.statement_buffer && header.len < MAX_PAYLOAD;
+        // A text to be prepared must be kept, to be prepared elsewhere too.
+        let limit =
+            if command == Command::StmtPrepare { MAX_PAYLOAD } else { self.house.limits.statement_buffer };
+        let whole = header.len <= limit && header.len < MAX_PAYLOAD;
         let needed = if whole { len } else { PREFIX_LEN.min(len) };
         if input.len() < needed {
             return Ok(None);

@@ -31,7 +31,7 @@ pub(super) fn classify(text: &[u8], dialect: &Dialect, schema: Option<&str>, cat
         if token.kind == TokenKind::Semicolon && !scan.is_in_body() {
             packet.add(std::mem::replace(&mut scan, new_scan()));
         } else {
-            scan.token(item(text, &token, before, next.kind));
+            scan.token(item(text, &token, before, &next));
         }
         before = token.kind;
         token = next;
@@ -40,7 +40,7 @@ pub(super) fn classify(text: &[u8], dialect: &Dialect, schema: Option<&str>, cat
     packet.finish(lexer.is_odd())
 }
 
-fn item<'a>(text: &'a [u8], token: &Token, before: TokenKind, next: TokenKind) -> Item<'a> {
+fn item<'a>(text: &'a [u8], token: &Token, before: TokenKind, next: &Token) -> Item<'a> {
     let bytes = token.bytes(text);
     let is_word = token.kind == TokenKind::Word;
     Item {
@@ -48,8 +48,8 @@ fn item<'a>(text: &'a [u8], token: &Token, before: TokenKind, next: TokenKind) -
         bytes,
         word: if is_word { Lower::of(bytes) } else { Lower::EMPTY },
         gap: token.gap,
-        keyword: is_word && before != TokenKind::Dot && next != TokenKind::Dot,
-        next,
+        keyword: is_word && before != TokenKind::Dot && (next.kind != TokenKind::Dot || next.gap),
+        next: next.kind,
     }
 }
 

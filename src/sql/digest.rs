@@ -9,7 +9,7 @@ use super::{Charset, Dialect};
 pub(super) const DIGEST_READ_MAX: usize = 16 * 1024;
 
 /// Digests up to this length need no allocation.
-const INLINE: usize = 1024;
+const INLINE: usize = 512;
 
 pub(super) struct Digest {
     inline: [u8; INLINE],
@@ -22,11 +22,14 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    pub(super) fn of(text: &[u8], dialect: &Dialect) -> Self {
-        let mut digest =
-            Digest { inline: [0; INLINE], spill: Vec::new(), len: 0, odd: false, complete: true };
+    pub(super) fn empty() -> Self {
+        Digest { inline: [0; INLINE], spill: Vec::new(), len: 0, odd: false, complete: true }
+    }
+
+    /// Fills an empty digest: in place, since moving it would cost as much as reading a short statement.
+    pub(super) fn read(&mut self, text: &[u8], dialect: &Dialect) {
         let mut lexer = Lexer::new(text, dialect);
-        let mut writer = Writer::new(text, dialect.charset, &mut digest);
+        let mut writer = Writer::new(text, dialect.charset, self);
         loop {
             let token = lexer.next();
             if token.kind == TokenKind::End {
@@ -34,30 +37,43 @@ impl Digest {
             }
             writer.token(&token);
             if writer.out.len > DIGEST_READ_MAX {
-                digest.complete = false;
+                writer.out.complete = false;
                 break;
             }
         }
-        digest.odd = lexer.is_odd();
-        digest
+        self.odd = lexer.is_odd();
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         if self.spill.is_empty() { &self.inline[..self.len] } else { &self.spill }
     }
 
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         self.grow(bytes.len()).copy_from_slice(bytes);
     }
 
     #[inline]
+    fn push_byte(&mut self, byte: u8) {
+        self.grow(1)[0] = byte;
+    }
+
+    #[inline]
     fn grow(&mut self, count: usize) -> &mut [u8] {
+        let start = self.len;
+        let end = start + count;
+        if end > INLINE || !self.spill.is_empty() {
+            return self.grow_spilled(count);
+        }
+        self.len = end;
+        &mut self.inline[start..end]
+    }
+
+    #[cold]
+    fn grow_spilled(&mut self, count: usize) -> &mut [u8] {
         let start = self.len;
         self.len += count;
         if self.spill.is_empty() {
-            if self.len <= INLINE {
-                return &mut self.inline[start..self.len];
-            }
             self.spill.reserve(4 * INLINE);
             self.spill.extend_from_slice(&self.inline[..start]);
         }
@@ -72,6 +88,16 @@ impl Digest {
         }
     }
 }
+
+const LOWER: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).to_ascii_lowercase();
+        byte += 1;
+    }
+    table
+};
 
 /// Puts tokens into a digest.
 struct Writer<'a> {
@@ -119,11 +145,15 @@ impl<'a> Writer<'a> {
             TokenKind::Number | TokenKind::Text | TokenKind::Placeholder => self.literal(),
             TokenKind::Open => self.open(token),
             TokenKind::Close => self.close(),
-            TokenKind::Comma => self.out.push(b","),
-            TokenKind::Dot | TokenKind::Semicolon => {
-                self.literals_from = None;
-                self.out.push(token.bytes(self.text));
+            TokenKind::Comma => self.out.push_byte(b','),
+            TokenKind::Dot => {
+                // A word is a keyword still if a space stands between it and the dot: `UPDATE .t SET …`.
+                if token.gap && self.before == TokenKind::Word {
+                    self.space();
+                }
+                self.mark(b'.');
             }
+            TokenKind::Semicolon => self.mark(b';'),
             TokenKind::Operator => self.operator(token),
             TokenKind::Quoted => self.quoted(token),
             TokenKind::UserVariable | TokenKind::SystemVariable => self.variable(token),
@@ -136,8 +166,13 @@ impl<'a> Writer<'a> {
     #[inline]
     fn space(&mut self) {
         if !matches!(self.before, TokenKind::Open | TokenKind::Dot) {
-            self.out.push(b" ");
+            self.out.push_byte(b' ');
         }
+    }
+
+    fn mark(&mut self, byte: u8) {
+        self.literals_from = None;
+        self.out.push_byte(byte);
     }
 
     fn spaced(&mut self, bytes: &[u8]) {
@@ -151,8 +186,9 @@ impl<'a> Writer<'a> {
         self.space();
         let word = token.bytes(self.text);
         self.word_at = self.out.len;
+        // Words are short: a plain loop is faster than what vectors would save.
         for (to, from) in self.out.grow(word.len()).iter_mut().zip(word) {
-            *to = from.to_ascii_lowercase();
+            *to = LOWER[usize::from(*from)];
         }
         if self.rows.as_ref().is_some_and(|rows| rows.depth == self.depth)
             && self.out.bytes()[self.word_at..] != *b"row"
@@ -170,7 +206,7 @@ impl<'a> Writer<'a> {
     #[inline]
     fn literal(&mut self) {
         self.space();
-        self.out.push(b"?");
+        self.out.push_byte(b'?');
     }
 
     fn operator(&mut self, token: &Token) {
@@ -179,7 +215,10 @@ impl<'a> Writer<'a> {
             self.literals_from = None;
         }
         self.space();
-        self.out.push(operator);
+        match operator {
+            [byte] => self.out.push_byte(*byte),
+            _ => self.out.push(operator),
+        }
     }
 
     /// Identifiers keep their case; their quotes become backticks, whichever they were.
@@ -226,7 +265,7 @@ impl<'a> Writer<'a> {
             if matches!(word, b"values" | b"value" | b"row") && self.rows.is_none() {
                 self.rows = Some(Rows { depth: self.depth, start: self.out.len, kept: None });
             }
-            words::is_spaced_before_paren(word) || (token.gap && words::is_space_sensitive(word))
+            words::is_spaced_before_paren(word) || (token.gap && words::is_space_kept(word))
         };
         let spaced = match self.before {
             TokenKind::Word => keyword,
@@ -237,7 +276,7 @@ impl<'a> Writer<'a> {
             self.collapsible = false;
         }
         if spaced {
-            self.out.push(b" ");
+            self.out.push_byte(b' ');
         }
         if let Some(rows) = &mut self.rows
             && rows.depth == self.depth
@@ -247,7 +286,7 @@ impl<'a> Writer<'a> {
             rows.start = if with_row { self.word_at } else { self.out.len };
             self.collapsible = true;
         }
-        self.out.push(b"(");
+        self.out.push_byte(b'(');
         self.depth += 1;
         self.literals_from = Some(self.out.len);
     }
@@ -261,9 +300,11 @@ impl<'a> Writer<'a> {
             self.out.truncate(start);
             self.out.push(b"...");
         }
-        self.out.push(b")");
-        if self.rows.as_ref().is_some_and(|rows| rows.depth == self.depth) {
-            self.end_row();
+        self.out.push_byte(b')');
+        match &self.rows {
+            Some(rows) if rows.depth == self.depth => self.end_row(),
+            Some(rows) if rows.depth > self.depth => self.rows = None,
+            _ => {}
         }
     }
 
@@ -271,10 +312,10 @@ impl<'a> Writer<'a> {
     fn end_row(&mut self) {
         let Some(rows) = &mut self.rows else { return };
         let row = (rows.start, self.out.len);
+        let text = |from: usize, to: usize| self.out.bytes().get(from..to);
         match rows.kept {
             Some((start, end))
-                if self.out.bytes()[end..row.0] == *b", "
-                    && self.out.bytes()[start..end] == self.out.bytes()[row.0..row.1] =>
+                if text(end, row.0) == Some(b", ") && text(start, end) == text(row.0, row.1) =>
             {
                 self.out.truncate(end);
             }

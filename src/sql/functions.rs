@@ -27,13 +27,27 @@ pub(super) enum Call {
     Unknown,
 }
 
+/// MariaDB makes geometries of arguments only: without any, the name is that of a stored function.
+pub(super) fn needs_arguments(name: &[u8], flavour: Flavour) -> bool {
+    let names: &[&[u8]] = &[
+        b"geometrycollection",
+        b"linestring",
+        b"multilinestring",
+        b"multipoint",
+        b"multipolygon",
+        b"point",
+        b"polygon",
+    ];
+    flavour == Flavour::MariaDb && names.contains(&name)
+}
+
 /// Judges an unquoted, unqualified name in lower case; `gap` if space stands between it and its `(`.
 pub(super) fn call(name: &[u8], gap: bool, version: Version) -> Call {
     let flavour = version.flavour;
     if words::is_keyword_before_paren(name, flavour) {
         return Call::Keyword;
     }
-    if gap && words::is_space_sensitive(name) {
+    if gap && words::is_stored_after_space(name, flavour) {
         return Call::Unknown;
     }
     match name {

@@ -46,9 +46,10 @@ impl Judge {
     }
 
     /// What a text is. A verdict given before costs the reading of the text and a look-up, and allocates
-    /// nothing for digests up to 1 KiB.
+    /// nothing for digests up to 512 bytes.
     pub fn judge(&self, text: &[u8], dialect: &Dialect, schema: Option<&str>, catalog: &Catalog) -> Judged {
-        let digest = Digest::of(text, dialect);
+        let mut digest = Digest::empty();
+        digest.read(text, dialect);
         let hint = hint::leading(text, dialect);
         let key = KeyRef::new(&digest, dialect, schema, catalog);
         let cacheable = digest.complete && !digest.odd && digest.bytes().len() <= DIGEST_CACHED_MAX;
@@ -75,7 +76,8 @@ impl Judge {
         schema: Option<&str>,
         catalog: &Catalog,
     ) -> Judged {
-        let digest = Digest::of(prefix, dialect);
+        let mut digest = Digest::empty();
+        digest.read(prefix, dialect);
         let mut verdict = consider(prefix, &digest, dialect, schema, catalog);
         verdict.access = Access::Write(WriteBecause::TooLong);
         Judged { statement: Arc::new(statement(verdict, &digest)), hint: hint::leading(prefix, dialect) }
@@ -83,7 +85,8 @@ impl Judge {
 
     /// A replica refused this text as a write: from now on it is one, in every schema.
     pub fn remember_write(&self, text: &[u8], dialect: &Dialect) {
-        let digest = Digest::of(text, dialect);
+        let mut digest = Digest::empty();
+        digest.read(text, dialect);
         self.learned.insert(self.hash(&digest), ());
         self.verdicts.retain(|key, _| *key.digest != *digest.bytes());
     }

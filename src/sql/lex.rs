@@ -184,7 +184,15 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes the comment mark that begins with `byte`; false where it is none.
+    #[inline]
     fn skip_comment(&mut self, byte: u8) -> bool {
+        match (byte, self.text.get(self.at + 1)) {
+            (b'#', _) | (b'-', Some(b'-')) | (b'/', Some(b'*')) | (b'*', Some(b'/')) => self.comment(byte),
+            _ => false,
+        }
+    }
+
+    fn comment(&mut self, byte: u8) -> bool {
         let next = self.text.get(self.at + 1).copied();
         match (byte, next) {
             (b'#', _) => self.at = comment::line_end(self.text, self.at),

@@ -6,6 +6,7 @@ mod judge;
 
 mod digest;
 mod hint;
+mod kill;
 mod literals;
 
 mod classify;
@@ -32,6 +33,10 @@ mod lex;
 pub use catalog::{Catalog, DataAccess, Routine, RoutineKind, View};
 pub use explain::{ExplainOptions, Explanation, Target, explain};
 pub use judge::Judge;
+pub use kill::kill_expression;
 pub use statement::*;
 pub use substitute::{Replacements, substitute_calls};
 pub use variables::{is_replayable_variable, tracked_variables};
+
+#[cfg(test)]
+mod tests;

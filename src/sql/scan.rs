@@ -385,11 +385,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Whether `name (` gives the columns of a derived table or of a common table expression, or the length
-    /// of a type. A call never follows AS, a `)` or another name.
+    /// of a type. A call never follows AS, a `)`, a literal or another name.
     fn is_list_or_type(&mut self, name: &Item<'a>) -> bool {
         let prior = self.before[1];
         let frame = *self.frame();
-        if prior.is(b"as") || prior.kind == TokenKind::Close {
+        if prior.is(b"as") || prior.kind == TokenKind::Close || is_literal(prior.kind) {
             return true;
         }
         if frame.with_list && (prior.is_any(&[b"with", b"recursive"]) || prior.kind == TokenKind::Comma) {
@@ -410,7 +410,7 @@ impl<'a> Scan<'a> {
         let what = || Arc::from(String::from_utf8_lossy(name.bytes).to_uppercase());
         match functions::call(name.word.get(), paren.gap, self.version) {
             Call::Keyword => {}
-            Call::Pure if self.is_shadowed(name) => self.called_stored(name),
+            Call::Pure if self.is_shadowed(name, paren) => self.called_stored(name),
             Call::Pure => {}
             Call::Unknown => self.called_stored(name),
             Call::LastInsertId => {
@@ -444,9 +444,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A stored function of a builtin's name that may write: which of the two is called depends on spaces.
-    fn is_shadowed(&self, name: &Item<'a>) -> bool {
-        self.catalog.function(self.schema, &String::from_utf8_lossy(name.word.get())) == Some(false)
+    /// A stored function of a builtin's name that may write: which of the two is called depends on spaces,
+    /// and on arguments.
+    fn is_shadowed(&self, name: &Item<'a>, paren: &Item<'a>) -> bool {
+        let bare = paren.next == TokenKind::Close;
+        (bare && functions::needs_arguments(name.word.get(), self.version.flavour))
+            || self.catalog.function(self.schema, &String::from_utf8_lossy(name.word.get())) == Some(false)
     }
 
     /// A function that only the catalog can prove.

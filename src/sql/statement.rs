@@ -204,8 +204,10 @@ pub enum PinCause {
     LastInsertId,
     /// Text PREPARE.
     PreparedText,
-    /// Binary protocol prepared statements.
-    PreparedBinary,
+    /// COM_STMT_SEND_LONG_DATA: the server holds a parameter's value until the statement is executed.
+    LongData,
+    /// An open cursor of the binary protocol.
+    Cursor,
     Xa,
     /// SET TRANSACTION without GLOBAL or SESSION: it holds for the next transaction on this connection,
     /// an autocommitted statement included, and no longer.
@@ -215,7 +217,7 @@ pub enum PinCause {
 }
 
 impl PinCause {
-    pub const ALL: [PinCause; 16] = [
+    pub const ALL: [PinCause; 17] = [
         PinCause::TemporaryTable,
         PinCause::TableLocks,
         PinCause::GlobalReadLock,
@@ -228,7 +230,8 @@ impl PinCause {
         PinCause::FoundRows,
         PinCause::LastInsertId,
         PinCause::PreparedText,
-        PinCause::PreparedBinary,
+        PinCause::LongData,
+        PinCause::Cursor,
         PinCause::Xa,
         PinCause::NextTransaction,
         PinCause::Unknown,
@@ -237,7 +240,7 @@ impl PinCause {
 
 /// A set of causes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PinSet(u16);
+pub struct PinSet(u32);
 
 impl PinSet {
     pub const EMPTY: PinSet = PinSet(0);
@@ -404,7 +407,8 @@ impl fmt::Display for PinCause {
             PinCause::FoundRows => "found_rows",
             PinCause::LastInsertId => "last_insert_id",
             PinCause::PreparedText => "prepared_text",
-            PinCause::PreparedBinary => "prepared_binary",
+            PinCause::LongData => "long_data",
+            PinCause::Cursor => "cursor",
             PinCause::Xa => "xa",
             PinCause::NextTransaction => "next_transaction",
             PinCause::Unknown => "unknown",

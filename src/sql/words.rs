@@ -2,8 +2,7 @@
 
 use crate::flavour::Flavour;
 
-/// Words that stand before `(` without calling anything. All are keywords in both grammars, where neither
-/// lets a stored function of that name be called without quotes. The digest puts a space behind them.
+/// Words that stand before `(` without calling anything; the digest puts a space behind them.
 pub(super) fn is_spaced_before_paren(word: &[u8]) -> bool {
     match word.len() {
         2 => matches!(word, b"in" | b"as" | b"on" | b"or" | b"by" | b"is" | b"of"),
@@ -40,12 +39,14 @@ pub(super) fn is_spaced_before_paren(word: &[u8]) -> bool {
 }
 
 /// True if this word before `(` is never the name of what is called: a keyword, or a type that both grammars
-/// reserve (`CAST(x AS DECIMAL(10, 2))`).
+/// reserve (`CAST(x AS DECIMAL(10, 2))`). Found on live servers: MySQL 9.7 lets none of them be called without
+/// quotes, MariaDB 10.11 these few.
 pub(super) fn is_keyword_before_paren(word: &[u8], flavour: Flavour) -> bool {
-    match word {
-        b"lateral" => flavour == Flavour::MySql,
-        _ => is_spaced_before_paren(word) || is_reserved_type(word),
+    let callable = matches!(word, b"lateral" | b"of" | b"columns" | b"rollup" | b"against");
+    if flavour == Flavour::MariaDb && callable {
+        return false;
     }
+    is_spaced_before_paren(word) || is_reserved_type(word)
 }
 
 fn is_reserved_type(word: &[u8]) -> bool {
@@ -88,9 +89,38 @@ pub(super) fn is_plain_type(word: &[u8]) -> bool {
     )
 }
 
+/// True if the name calls a stored function when a space stands before its `(`.
+pub(super) fn is_stored_after_space(word: &[u8], flavour: Flavour) -> bool {
+    is_space_sensitive(word) || (flavour == Flavour::MariaDb && is_window_function(word))
+}
+
+/// Keywords in MySQL; in MariaDB free for stored functions but for `name(`.
+fn is_window_function(word: &[u8]) -> bool {
+    let names: &[&[u8]] = &[
+        b"cume_dist",
+        b"dense_rank",
+        b"first_value",
+        b"lag",
+        b"lead",
+        b"median",
+        b"nth_value",
+        b"ntile",
+        b"percent_rank",
+        b"percentile_cont",
+        b"percentile_disc",
+        b"rank",
+    ];
+    names.contains(&word)
+}
+
+/// True if a digest must tell `name(` from `name (`.
+pub(super) fn is_space_kept(word: &[u8]) -> bool {
+    is_space_sensitive(word) || is_window_function(word)
+}
+
 /// Builtins that are keywords only when `(` follows at once (unless sql_mode has IGNORE_SPACE): with a space
 /// between, the name is that of a stored function.
-pub(super) fn is_space_sensitive(word: &[u8]) -> bool {
+fn is_space_sensitive(word: &[u8]) -> bool {
     match word.len() {
         3 => matches!(word, b"max" | b"mid" | b"min" | b"now" | b"std" | b"sum"),
         4 => matches!(word, b"cast" | b"trim"),

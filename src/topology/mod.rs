@@ -35,7 +35,7 @@ impl Snapshot {
         &self.servers[usize::from(id.0)]
     }
 
-    /// The highest version all probed servers share in flavour; what the front pretends to be.
+    /// The primary's version, or else that of the first server known: how statements are read.
     pub fn version(&self) -> Option<Version> {
         let primary = self.primary.and_then(|id| self.server(id).version);
         primary.or_else(|| self.servers.iter().find_map(|server| server.version))

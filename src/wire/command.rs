@@ -65,5 +65,7 @@ impl Command {
     pub const PROCESS_KILL: u8 = 0x0c;
     pub const PING: u8 = 0x0e;
     pub const CHANGE_USER: u8 = 0x11;
+    pub const STMT_PREPARE: u8 = 0x16;
+    pub const STMT_CLOSE: u8 = 0x19;
     pub const RESET_CONNECTION: u8 = 0x1f;
 }

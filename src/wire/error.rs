@@ -34,9 +34,12 @@ pub mod code {
     pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
     pub const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
     pub const LOCK_DEADLOCK: u16 = 1213;
+    pub const NOT_SUPPORTED_YET: u16 = 1235;
     pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
     pub const OPTION_PREVENTS_STATEMENT: u16 = 1290;
     pub const QUERY_INTERRUPTED: u16 = 1317;
+    pub const STMT_HAS_NO_OPEN_CURSOR: u16 = 1421;
+    pub const NEED_REPREPARE: u16 = 1615;
     pub const CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: u16 = 1792;
     pub const READ_ONLY_MODE: u16 = 1836;
     pub const SECURE_TRANSPORT_REQUIRED: u16 = 3159;
@@ -89,6 +92,11 @@ impl ErrPacket {
         out.extend_from_slice(&self.code.to_le_bytes());
         out.extend_from_slice(self.message.as_bytes());
         out
+    }
+
+    /// Whether a prepared statement must be prepared anew before it can be executed.
+    pub fn asks_to_prepare_again(&self) -> bool {
+        matches!(self.code, code::UNKNOWN_STMT_HANDLER | code::NEED_REPREPARE)
     }
 
     /// Whether a replica refused to write.

@@ -1,3 +1,5 @@
+//! Replies in every form, cut at every byte.
+
 use proptest::prelude::*;
 
 use super::response::{Event, Expect, Kind, ResponseTracker};

@@ -1,3 +1,5 @@
+//! Text results as clients read them.
+
 use mysql_common::constants::{ColumnFlags, ColumnType};
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::Column;

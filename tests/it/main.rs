@@ -1,10 +1,14 @@
-//! The one integration binary.
+//! What is tested without servers. One binary: linking is most of a rebuild.
+
+#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
 
 mod cases;
 mod classify;
+mod classify_properties;
 mod cli;
 mod config;
 mod control;
 mod control_loop;
 mod login;
 mod observation;
+mod tidy;

@@ -32,7 +32,11 @@ both![
 const CLIENTS: usize = 12;
 
 /// A cluster of the test's own with the proxy before it.
-async fn rig(flavour: Flavour, replicas: usize, change: impl FnOnce(&mut Config)) -> Result<(Cluster, Proxy)> {
+async fn rig(
+    flavour: Flavour,
+    replicas: usize,
+    change: impl FnOnce(&mut Config),
+) -> Result<(Cluster, Proxy)> {
     let cluster = private(Options { replicas, ..Options::new(Some(flavour)) }).await?;
     let proxy = Proxy::start(&cluster, change).await?;
     Ok((cluster, proxy))
@@ -140,7 +144,8 @@ async fn stopped_and_lagging_replicas_take_no_reads(flavour: Flavour) -> Result<
         Flavour::MariaDb => ("STOP SLAVE SQL_THREAD", "START SLAVE SQL_THREAD"),
     };
     replica.query_drop(stop).await?;
-    let stopped = |standing: &Standing| matches!(standing, Standing::Excluded(Exclusion::ReplicationStopped(_)));
+    let stopped =
+        |standing: &Standing| matches!(standing, Standing::Excluded(Exclusion::ReplicationStopped(_)));
     proxy.published(|snapshot| stopped(&snapshot.servers[1].standing)).await;
     assert_eq!(readers_of(&mut client).await?, [3]);
     replica.query_drop(start).await?;
@@ -227,7 +232,8 @@ async fn write_waits_for_its_primary(flavour: Flavour) -> Result<()> {
         wait.await??;
     }
     let mut primary = cluster.primary.connect(ROOT).await?;
-    let waited: Option<u32> = primary.query_first("SELECT COUNT(*) FROM app.fruit WHERE name = 'waited'").await?;
+    let waited: Option<u32> =
+        primary.query_first("SELECT COUNT(*) FROM app.fruit WHERE name = 'waited'").await?;
     assert_eq!(waited, Some(4));
     Ok(())
 }
@@ -315,7 +321,8 @@ async fn transactions_die_with_their_primary(flavour: Flavour) -> Result<()> {
     open.query_drop("INSERT INTO rows_of VALUES (6)").await?;
     implicit.query_drop("INSERT INTO rows_of VALUES (7)").await?;
     implicit.query_drop("COMMIT").await?;
-    let rows: Vec<u32> = open.query("SELECT n FROM rows_of WHERE n NOT IN (3, 4) ORDER BY n FOR UPDATE").await?;
+    let rows: Vec<u32> =
+        open.query("SELECT n FROM rows_of WHERE n NOT IN (3, 4) ORDER BY n FOR UPDATE").await?;
     assert_eq!(rows, [6, 7]);
     Ok(())
 }
@@ -370,7 +377,9 @@ async fn replica_corrects_the_judges(flavour: Flavour) -> Result<()> {
     let mut setup = schema(cluster, "corrects").await?;
     setup.query_drop("CREATE TABLE t (n INT)").await?;
     setup
-        .query_drop("CREATE FUNCTION lies() RETURNS INT READS SQL DATA BEGIN INSERT INTO t VALUES (1); RETURN 5; END")
+        .query_drop(
+            "CREATE FUNCTION lies() RETURNS INT READS SQL DATA BEGIN INSERT INTO t VALUES (1); RETURN 5; END",
+        )
         .await?;
     cluster.wait_applied().await?;
     let corrected = || proxy.running.house.counters.corrected.load(std::sync::atomic::Ordering::Relaxed);

@@ -53,7 +53,8 @@ impl Readers {
         let from = Instant::now();
         eventually("reads answered", || async {
             let asked_later = |answer: &&Answer| answer.at - answer.took >= from && answer.server == server;
-            Ok(self.answers.lock().expect("nobody panics with it").iter().filter(asked_later).count() >= reads)
+            Ok(self.answers.lock().expect("nobody panics with it").iter().filter(asked_later).count()
+                >= reads)
         })
         .await
         .with_context(|| format!("by server {server}"))

@@ -1,11 +1,15 @@
 //! What is tested against real servers. One process, so that the tests of a flavour share a cluster.
 
+#![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
+
 mod binary;
 mod clusters;
 mod faults;
 mod large;
 mod load;
+mod login;
 mod playground;
+mod prepared;
 mod protocol;
 mod raw;
 mod scripts;

@@ -9,7 +9,9 @@ use pointsman::config::{BackendTls, BackendTlsMode};
 use pointsman::playground::Account;
 use pointsman::wire::auth::Password;
 use pointsman::wire::read::Cursor;
-use pointsman::wire::{Command, ErrPacket, Expect, HEADER_LEN, Header, OkPacket, ResponseTracker, capability, push_packet};
+use pointsman::wire::{
+    Command, ErrPacket, Expect, HEADER_LEN, Header, OkPacket, ResponseTracker, capability, push_packet,
+};
 
 pub(crate) struct Raw {
     pub(crate) conn: Conn,
@@ -25,7 +27,12 @@ impl Raw {
     }
 
     /// With capability flags of the test's choice.
-    pub(crate) async fn speaking(port: u16, account: Account, schema: Option<&str>, profile: u32) -> Result<Self> {
+    pub(crate) async fn speaking(
+        port: u16,
+        account: Account,
+        schema: Option<&str>,
+        profile: u32,
+    ) -> Result<Self> {
         let tls = BackendTls { mode: BackendTlsMode::Disabled, ca: None, certificate: None, key: None };
         let target = Target {
             address: format!("127.0.0.1:{port}").into(),

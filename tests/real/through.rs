@@ -18,7 +18,8 @@ use crate::clusters::shared;
 /// A running proxy.
 pub(crate) struct Proxy {
     pub(crate) running: Running,
-    pub(crate) trigger: Trigger,
+    /// Dropped, the proxy could no longer be told to stop.
+    _trigger: Trigger,
 }
 
 /// The proxy before the shared cluster; tests must not stop or reconfigure it.
@@ -43,7 +44,7 @@ impl Proxy {
         change(&mut config);
         let (trigger, shutdown) = shutdown::channel();
         let running = app::start(config, shutdown).await?;
-        Ok(Self { running, trigger })
+        Ok(Self { running, _trigger: trigger })
     }
 
     pub(crate) fn opts(&self, account: Account) -> OptsBuilder {

@@ -15,6 +15,15 @@ pub(super) fn offered(flavour: Flavour, tls: bool) -> u32 {
     capability::offered_to_clients(flavour == Flavour::MySql, tls)
 }
 
+/// `VERSION()` as greetings have it. MariaDB before 11 puts a MySQL version before its own, and there are clients
+/// that take it for a MySQL of this number without, and ask for collations it has not.
+pub(super) fn greeted_version(version: &str, flavour: Flavour) -> String {
+    match flavour {
+        Flavour::MariaDb if version.starts_with("10.") => format!("5.5.5-{version}"),
+        _ => version.to_owned(),
+    }
+}
+
 pub(super) fn fresh_nonce() -> Result<[u8; NONCE_LEN], LoginError> {
     let mut random = [0; NONCE_LEN];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| LoginError::Client(io::Error::other("no randomness")))?;
@@ -34,7 +43,7 @@ pub(super) async fn greet(
         Flavour::MariaDb => Plugin::NativePassword,
     };
     let greeting = Greeting {
-        version: hello.version.to_owned(),
+        version: greeted_version(hello.version, hello.flavour),
         thread_id: hello.thread_id,
         nonce,
         capabilities: offered(hello.flavour, front.tls.is_some()),

@@ -1,9 +1,11 @@
-//! The login policy as a table.
+//! The login policy as a table, and what the front says it is.
 
 use std::sync::Arc;
 
 use super::decide::{Decision, Proof, Standing, decide};
+use super::greet::greeted_version;
 use crate::backend::Credential;
+use crate::flavour::Flavour;
 use crate::serve::accounts::Trust;
 use crate::wire::auth::Password;
 
@@ -53,5 +55,19 @@ fn the_policy() {
     for (standing, proof, servers, expected) in cases {
         let title = format!("{standing:?}, {proof:?}, servers: {servers}");
         assert_eq!(show(&decide("app", &standing, proof, servers)), expected, "{title}");
+    }
+}
+
+#[test]
+fn versions_are_greeted_as_servers_greet() {
+    let cases = [
+        (Flavour::MariaDb, "10.11.19-MariaDB-0+deb12u1", "5.5.5-10.11.19-MariaDB-0+deb12u1"),
+        (Flavour::MariaDb, "11.8.2-MariaDB", "11.8.2-MariaDB"),
+        (Flavour::MySql, "9.7.4-2", "9.7.4-2"),
+        // A MySQL of that number, should there be one.
+        (Flavour::MySql, "10.1.0", "10.1.0"),
+    ];
+    for (flavour, version, expected) in cases {
+        assert_eq!(greeted_version(version, flavour), expected);
     }
 }

@@ -1,7 +1,5 @@
 //! Lets a server judge a password, by logging in with it.
 
-use std::fmt::Write as _;
-
 use tokio::sync::Semaphore;
 
 use crate::backend::{Conn, ConnectError, Credential, Login, Target};
@@ -45,7 +43,7 @@ impl Servers {
     ) -> Result<(ServerId, Conn), VerifyError> {
         // Never closed, so this fails never; without a permit there would merely be no limit.
         let _permit = self.permits.acquire().await.ok();
-        let mut failures = String::new();
+        let mut failures = Vec::new();
         let mut refused = None;
         for id in candidates(&self.topology.load()) {
             let Some(target) = self.targets.get(usize::from(id.0)) else { continue };
@@ -56,16 +54,13 @@ impl Servers {
                 Err(ConnectError::CredentialInsufficient { plugin }) => {
                     return Err(VerifyError::Insufficient { plugin });
                 }
-                Err(error) => {
-                    // Writing to a String does not fail.
-                    let _ = write!(failures, "{}: {error}; ", target.address);
-                }
+                Err(error) => failures.push(format!("{}: {error}", target.address)),
             }
         }
         match refused {
             Some(words) => Err(VerifyError::Refused(words)),
             None if failures.is_empty() => Err(VerifyError::NoServer("none is serving".to_owned())),
-            None => Err(VerifyError::NoServer(failures)),
+            None => Err(VerifyError::NoServer(failures.join("; "))),
         }
     }
 }

@@ -99,7 +99,7 @@ impl House {
         let before = self.database.accepted();
         let result = try_login(options).await;
         let end = self.front.next().await;
-        assert_eq!(result.is_ok(), end.contains(&format!("{user}")) && !end.contains("denied"), "{end}");
+        assert_eq!(result.is_ok(), end.contains(user) && !end.contains("denied"), "{end}");
         (end, self.database.accepted() > before)
     }
 }

@@ -1,0 +1,27 @@
+# `make` prints this list. Anything longer than a line is a script or Rust.
+.PHONY: help play test check bench bless fmt fuzz run deny
+CARGO ?= cargo
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+play: ## A primary, two replicas and Pointsman before them, now: what is missing is fetched and built
+	@scripts/need-toolchain && scripts/install-servers any && $(CARGO) run --locked --release -- playground
+
+test: ## Every test, hermetic and against real MariaDB and MySQL
+	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) test --locked --no-fail-fast --all-targets
+
+check: ## What CI runs: formatting, lints, documentation, dependencies, every test
+	@scripts/check
+
+bless: ## Rewrite the expected results of case files; read the diff before you commit it
+	BLESS=1 $(CARGO) test --test it
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+run: ## Run the proxy: make run CONFIG=config/minimal.toml
+	$(CARGO) run --release -- run --config $(CONFIG)
+
+deny: ## Licences, banned crates and sources of the dependencies
+	@scripts/deny

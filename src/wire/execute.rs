@@ -1,0 +1,125 @@
+//! Prepared statements: the head of the server's reply to COM_STMT_PREPARE, and that of COM_STMT_EXECUTE.
+
+use std::ops::Range;
+
+use super::read::Cursor;
+use super::{Malformed, capability};
+
+/// Where the statement's number stands in every command about one.
+pub const STATEMENT_ID: Range<usize> = 1..5;
+
+/// Asks for a cursor, in one of three kinds.
+const CURSOR_FLAGS: u8 = 0x07;
+/// The number of parameters is given, because query attributes are among them.
+const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
+
+/// The first packet of the reply to COM_STMT_PREPARE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreparedHead {
+    pub id: u32,
+    pub columns: u16,
+    pub parameters: u16,
+}
+
+impl PreparedHead {
+    pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(payload);
+        cursor.u8()?;
+        Ok(Self { id: cursor.u32()?, columns: cursor.u16()?, parameters: cursor.u16()? })
+    }
+}
+
+/// What must be known of a COM_STMT_EXECUTE before it is sent to a server that may know the statement by
+/// another number, and may not have been told its parameters' types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecuteHead {
+    pub wants_cursor: bool,
+    /// Where the byte stands that says whether types follow; `None` without parameters.
+    pub types_flag_at: Option<usize>,
+    /// The types, where they are given.
+    pub types: Option<Range<usize>>,
+}
+
+impl ExecuteHead {
+    /// `parameters` as the server counted them when the statement was prepared. Only the head is looked at.
+    pub fn parse(payload: &[u8], parameters: u16, capabilities: u32) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(payload);
+        cursor.bytes(STATEMENT_ID.end)?;
+        let flags = cursor.u8()?;
+        cursor.u32()?;
+        let names = capabilities & capability::QUERY_ATTRIBUTES != 0;
+        let counted = names && flags & PARAMETER_COUNT_AVAILABLE != 0;
+        let count = if counted { cursor.lenenc_int()? } else { u64::from(parameters) };
+        let count = usize::from(u16::try_from(count).map_err(|_| Malformed("too many parameters"))?);
+        let mut head = Self { wants_cursor: flags & CURSOR_FLAGS != 0, types_flag_at: None, types: None };
+        if count == 0 {
+            return Ok(head);
+        }
+        cursor.bytes(count.div_ceil(8))?;
+        let at = payload.len() - cursor.rest().len();
+        head.types_flag_at = Some(at);
+        if cursor.u8()? == 1 {
+            for _ in 0..count {
+                cursor.u16()?;
+                if names && counted {
+                    cursor.lenenc_bytes()?;
+                }
+            }
+            head.types = Some(at + 1..payload.len() - cursor.rest().len());
+        }
+        Ok(head)
+    }
+
+    /// The command with the types put in that its sender left out.
+    pub fn with_types(&self, payload: &[u8], types: &[u8]) -> Option<Vec<u8>> {
+        let at = self.types_flag_at?;
+        let mut with = Vec::with_capacity(payload.len() + types.len());
+        with.extend_from_slice(&payload[..at]);
+        with.push(1);
+        with.extend_from_slice(types);
+        with.extend_from_slice(&payload[at + 1..]);
+        Some(with)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn execute(flag: u8, types: &[u8], values: &[u8]) -> Vec<u8> {
+        let mut payload = vec![0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0, 0b01, flag];
+        payload.extend_from_slice(types);
+        payload.extend_from_slice(values);
+        payload
+    }
+
+    #[test]
+    fn types_are_found_and_put_in() {
+        let (types, values) = ([3, 0, 0xFD, 0], [1, 0, 0, 0, 1, b'x']);
+        let full = execute(1, &types, &values);
+        let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
+        assert_eq!(head, ExecuteHead { wants_cursor: false, types_flag_at: Some(11), types: Some(12..16) });
+        let bare = execute(0, &[], &values);
+        let head = ExecuteHead::parse(&bare, 2, 0).expect("well-formed");
+        assert_eq!(head.types, None);
+        assert_eq!(head.with_types(&bare, &types), Some(full));
+    }
+
+    #[test]
+    fn attributes_count_and_have_names() {
+        let mut payload = vec![0x17, 7, 0, 0, 0, 0x09, 1, 0, 0, 0, 2, 0, 1];
+        payload.extend_from_slice(&[3, 0, 0, 0xFD, 0, 1, b'a']);
+        payload.extend_from_slice(&[9, 9]);
+        let head = ExecuteHead::parse(&payload, 1, capability::QUERY_ATTRIBUTES).expect("well-formed");
+        assert_eq!(head, ExecuteHead { wants_cursor: true, types_flag_at: Some(12), types: Some(13..20) });
+    }
+
+    #[test]
+    fn cut_short_is_malformed() {
+        let full = execute(1, &[3, 0, 3, 0], &[]);
+        for len in 0..16 {
+            assert!(ExecuteHead::parse(&full[..len], 2, 0).is_err(), "{len} bytes");
+        }
+        assert_eq!(ExecuteHead::parse(&full[..10], 0, 0).expect("no parameters").types_flag_at, None);
+    }
+}
