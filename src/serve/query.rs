@@ -130,6 +130,10 @@ impl Session {
                     self.house.counters.repeated.fetch_add(1, Relaxed);
                     avoid.push(server);
                 }
+                // What was not sent can be sent once more, even to write.
+                Err(Failure::Server { .. }) if !request.sent && self.may_send_again(incoming, &avoid) => {
+                    avoid.push(server);
+                }
                 Err(Failure::Server { error, answered, next_sequence }) => {
                     self.consume(request.input_len);
                     drop(lease);
@@ -158,6 +162,7 @@ impl Session {
             may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
             may_repeat,
             reply_sequence: 1,
+            sent: false,
         }
     }
 
@@ -172,10 +177,14 @@ impl Session {
         request: &mut Request,
     ) -> Result<Reply, Failure> {
         request.instead = match work {
-            Work::About(about) => self.fit_to_server(about, incoming, lease).await?,
+            Work::About(about) => match self.fit_to_server(about, incoming, lease).await {
+                Ok(instead) => instead,
+                Err(error) => return Err(self.unfit(error, incoming, request).await),
+            },
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
+        request.sent = true;
         // A long command is passed on as it comes, unless it had to be held and changed.
         if !incoming.whole && request.instead.is_none() {
             let streamed = relay::stream_command(&mut self.client, lease).await;
@@ -183,6 +192,28 @@ impl Session {
             return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
         }
         relay::exchange(&mut self.client, self.capabilities, lease, request).await
+    }
+
+    /// The command could not be made to fit this server; it has not been sent.
+    async fn unfit(&mut self, error: ExchangeError, incoming: Incoming, request: &mut Request) -> Failure {
+        match error {
+            ExchangeError::Refused(refused) if refused.code != code::SERVER_SHUTDOWN => {
+                return Failure::Refused(refused);
+            }
+            _ => {}
+        }
+        if !incoming.whole {
+            // Nobody will be sent it; left in the input it would be served a second time.
+            match self.skip_command(incoming).await {
+                Ok(sequence) => request.reply_sequence = sequence,
+                Err(_) => return Failure::Client(std::io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let error = match error {
+            ExchangeError::Lost(error) => error,
+            other => std::io::Error::other(other),
+        };
+        Failure::Server { error, answered: false, next_sequence: Some(request.reply_sequence) }
     }
 
     /// For a connection on which nothing happened that could be seen.
@@ -431,6 +462,10 @@ impl Session {
         if let Work::About(about) = work {
             self.prepared.judge_anew(about.id, judged);
         }
+    }
+
+    fn may_send_again(&self, incoming: Incoming, avoid: &[ServerId]) -> bool {
+        incoming.whole && !self.state.holds_connection() && avoid.len() < TRIES_MAX
     }
 
     /// Waits until there may be a primary again, or the limit is over.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use crate::backend::{Backend, ExchangeError};
+use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
     self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
@@ -28,6 +28,8 @@ pub(super) struct Request {
     pub(super) may_repeat: bool,
     /// The number of the reply's first packet: 1, unless the command took several packets.
     pub(super) reply_sequence: u8,
+    /// It is on its way: a server may have got it.
+    pub(super) sent: bool,
 }
 
 /// What is done with an ERR by which a replica refuses to write.
@@ -79,17 +81,6 @@ pub(super) enum Failure {
     Client(io::Error),
     /// The server refused what had to come before the command; the command was not sent.
     Refused(ErrPacket),
-}
-
-impl From<ExchangeError> for Failure {
-    /// Of an exchange that came before the command.
-    fn from(error: ExchangeError) -> Self {
-        match error {
-            ExchangeError::Refused(error) => Failure::Refused(error),
-            ExchangeError::Lost(error) => unanswered(error),
-            ExchangeError::Malformed(malformed) => unanswered(nonsense(malformed)),
-        }
-    }
 }
 
 /// Input that may pile up from a client that sends ahead while it is owed a reply.
