@@ -486,14 +486,23 @@ impl Session {
     }
 
     async fn refuse(&mut self, incoming: Incoming, refusal: &Refusal) -> Result<(), End> {
-        let packet = refusal.packet(&self.house.topology.load());
+        let snapshot = self.house.topology.load().clone();
+        let mut packet = refusal.packet(&snapshot);
+        let mut loss = None;
         if self.state.holds_connection() && self.held.is_none() {
             // The state went with a connection that could not be made ready.
+            let pinned = !self.state.pins.is_empty();
+            loss = Some(if pinned { Loss::PinnedState } else { Loss::Transaction });
             self.forget_lost_state();
             self.show_rest(None);
         }
+        if let (Some(loss), Refusal::Settle(ExchangeError::Lost(error))) = (loss, refusal) {
+            let server = self.info.seen().server.map(|id| Arc::clone(&snapshot.server(id).name));
+            packet = loss.packet(server.as_deref().unwrap_or("unknown"), error);
+        }
         let sequence = self.skip_command(incoming).await?;
-        self.write(&packet.payload(), sequence).await
+        self.write(&packet.payload(), sequence).await?;
+        if loss == Some(Loss::PinnedState) { Err(End::StateLost) } else { Ok(()) }
     }
 
     /// Passes over a command that gets no answer.

@@ -286,6 +286,12 @@ async fn transactions_die_with_their_primary(flavour: Flavour) -> Result<()> {
     let mut committing = proxy.connect().await?;
     committing.query_drop("BEGIN").await?;
     committing.query_drop("INSERT INTO rows_of VALUES (3)").await?;
+    // What it says next is preceded by something of the proxy's own.
+    let mut asking = proxy.connect().await?;
+    asking.query_drop("BEGIN").await?;
+    asking.query_drop("SELECT COUNT(*) FROM fruit").await?;
+    let mut pinned = proxy.connect().await?;
+    pinned.query_drop("CREATE TEMPORARY TABLE mine (n INT)").await?;
     // Ends what is open and begins anew: its loss leaves open what became of the first.
     let mut beginning = proxy.connect().await?;
     beginning.query_drop("BEGIN").await?;
@@ -316,6 +322,11 @@ async fn transactions_die_with_their_primary(flavour: Flavour) -> Result<()> {
         let (code, state, message) = refusal(client.query_drop("INSERT INTO rows_of VALUES (5)").await)?;
         assert_eq!((code, &*state), (1213, "40001"), "{message}");
     }
+    let (code, state, message) = refusal(asking.query_drop("SELECT LAST_INSERT_ID()").await)?;
+    assert_eq!((code, &*state), (1213, "40001"), "{message}");
+    assert_eq!(asking.query_first("SELECT @@server_id").await?, Some(2));
+    assert_eq!(refusal(pinned.query_drop("SELECT LAST_INSERT_ID()").await)?.0, 1158);
+    assert!(pinned.query_drop("SELECT 1").await.is_err(), "it was told that its state is lost, and closed");
     // The session is usable: reads at once, writes when the primary is back.
     assert_eq!(open.query_first("SELECT @@server_id").await?, Some(2));
     cluster.primary.start().await?;
