@@ -14,7 +14,7 @@ use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
 use crate::sql::{self, Access, Judged, Kind, PinCause};
-use crate::topology::{Role, ServerId};
+use crate::topology::{Role, ServerId, Snapshot};
 use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
 
 /// What sort of command carries the statement.
@@ -197,12 +197,18 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
+        let mut primary_only = false;
         let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
         if !follows && !self.state.holds_connection() && self.held.is_some() {
             self.let_go().await;
         }
         loop {
-            let route = self.route(judged, &tried);
+            let mut route = self.route(judged, &tried);
+            if primary_only {
+                let to =
+                    self.house.topology.load().primary.map_or(Destination::NoPrimary, Destination::Server);
+                route = Route { to, because: Because::OwnWrite };
+            }
             let server = match route.to {
                 Destination::Held => {
                     if let Some(lease) = self.held.take() {
@@ -230,6 +236,17 @@ impl Session {
             let is_primary = self.house.topology.load().primary == Some(server);
             match pool.checkout(&self.wanted).await {
                 Ok(lease) => match self.prepare(judged, route, lease).await {
+                    Ok((route, mut lease)) if route.because != Because::HintServer => {
+                        match self.has_own_writes(&mut lease).await {
+                            Ok(true) => return Ok((route, lease)),
+                            Ok(false) => {
+                                self.house.counters.own_write_on_primary.fetch_add(1, Relaxed);
+                                lease.release_clean();
+                                primary_only = true;
+                            }
+                            Err(_) => tried.push(server),
+                        }
+                    }
                     // A pooled connection had gone stale; nothing of the statement was sent.
                     Err(Refusal::Settle(error)) if is_gone(&error) && tried.len() < TRIES_MAX => {
                         if is_primary {
@@ -275,6 +292,11 @@ impl Session {
         let ticket = if reads { self.house.next_turn() } else { 0 };
         let spread = Spread { ticket, client: self.client_hash, in_use: &in_use, avoid };
         let route = route::route(judged, &self.state, &snapshot, &self.house.routing, spread);
+        let route = if self.written.is_some() {
+            self.prefer_own_writes(judged, &snapshot, route, spread)
+        } else {
+            route
+        };
         if route.to == Destination::Held && self.outgrew_replica(judged, &snapshot) {
             // State was left on a replica by a read-only transaction. A write cannot follow it there.
             let to = snapshot.primary.map_or(Destination::NoPrimary, Destination::Server);
@@ -283,7 +305,29 @@ impl Session {
         route
     }
 
-    fn outgrew_replica(&self, judged: &Judged, snapshot: &crate::topology::Snapshot) -> bool {
+    /// A replica known to have what the session wrote, if there is one.
+    fn prefer_own_writes(
+        &mut self,
+        judged: &Judged,
+        snapshot: &Snapshot,
+        route: Route,
+        spread: Spread<'_>,
+    ) -> Route {
+        let is_replica = |to: Destination| match to {
+            Destination::Server(id) => snapshot.server(id).role == Role::Replica,
+            _ => false,
+        };
+        let mut avoid = self.replicas_behind(snapshot);
+        if avoid.is_empty() || !is_replica(route.to) {
+            return route;
+        }
+        avoid.extend_from_slice(spread.avoid);
+        let spread = Spread { avoid: &avoid, ..spread };
+        let better = route::route(judged, &self.state, snapshot, &self.house.routing, spread);
+        if is_replica(better.to) { better } else { route }
+    }
+
+    fn outgrew_replica(&self, judged: &Judged, snapshot: &Snapshot) -> bool {
         let on_replica = self
             .held
             .as_ref()
@@ -359,6 +403,7 @@ impl Session {
         self.state.observe(&judged.statement, self.seen(reply));
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
+        self.note_written(reply);
         self.pin_what_hides(judged, &lease);
         match (work, &reply.prepared) {
             (Work::About(about), _) => {

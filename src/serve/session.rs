@@ -15,6 +15,7 @@ use super::relay::Reply;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
 use crate::backend::{Key, Lease, Opening, Settings, Wanted};
 use crate::flavour::Version;
+use crate::gtid::GtidSet;
 use crate::net::Channel;
 use crate::route::{Seen, SessionState};
 use crate::sql::Dialect;
@@ -37,6 +38,8 @@ pub(super) struct Session {
     pub(super) last: LastResult,
     pub(super) insert_id: InsertId,
     pub(super) prepared: Prepared,
+    /// What the session has written and some replica may not have yet.
+    pub(super) written: Option<GtidSet>,
     pub(super) stats: StatsMemo,
     /// A stable hash of the client's address.
     pub(super) client_hash: u64,
@@ -116,6 +119,7 @@ impl Session {
             last: LastResult::default(),
             insert_id: InsertId::Known(0),
             prepared: Prepared::default(),
+            written: None,
             stats: StatsMemo::default(),
             client_hash: hash_address(peer.ip()),
             draining: false,

@@ -6,6 +6,7 @@ mod clusters;
 mod faults;
 mod load;
 mod login;
+mod own_writes;
 mod playground;
 mod prepared;
 mod protocol;
