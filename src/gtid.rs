@@ -102,7 +102,7 @@ fn parse_source(part: &str, sources: &mut BTreeMap<String, Vec<(u64, u64)>>) -> 
     }
     let mut source = uuid.clone();
     for piece in rest.split(':').map(str::trim) {
-        if !piece.starts_with(|c: char| c.is_ascii_digit()) {
+        if piece.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
             source = format!("{uuid}:{}", piece.to_ascii_lowercase());
             continue;
         }
