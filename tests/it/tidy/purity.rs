@@ -5,6 +5,7 @@ use super::source::{Source, find_word, line_of};
 /// Files and folders (with a `/` at the end) that decide or describe and never act.
 const PURE: &[&str] = &[
     "src/flavour.rs",
+    "src/gtid.rs",
     "src/config/check.rs",
     "src/config/complaint.rs",
     "src/config/document.rs",
@@ -16,6 +17,7 @@ const PURE: &[&str] = &[
     "src/sql/",
     "src/topology/mod.rs",
     "src/route/",
+    "src/backend/prepared.rs",
     "src/backend/settings.rs",
     "src/backend/slots.rs",
     "src/serve/login/decide.rs",
