@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::query::Work;
-use super::relay::{self, Failure, Reply};
+use super::relay::{self, Reply};
 use super::session::{End, Incoming, Session};
 use super::state::Follow;
 use crate::backend::{ExchangeError, Lease, StatementKey};
@@ -252,9 +252,9 @@ impl Session {
         let Ok(server_id) = lease.prepared_id(&key, &settings).await else { return Err(End::StateLost) };
         self.name_statement(server_id);
         match relay::stream_command(&mut self.client, &mut lease).await {
-            Err(Failure::Client(error)) => return Err(End::ClientGone(error)),
-            Err(Failure::Server { .. } | Failure::Refused(_)) => return Err(End::StateLost),
-            Ok(()) => {}
+            Err(error) => return Err(End::ClientGone(error)),
+            // A server lost meanwhile is noticed by the command that has an answer.
+            Ok(_) => {}
         }
         self.prepared.long_data.insert(id);
         self.state.pins.insert(PinCause::LongData);

@@ -130,6 +130,10 @@ impl Session {
                     self.house.counters.repeated.fetch_add(1, Relaxed);
                     avoid.push(server);
                 }
+                // What was not sent can be sent once more, even to write.
+                Err(Failure::Server { .. }) if !request.sent && self.may_send_again(incoming, &avoid) => {
+                    avoid.push(server);
+                }
                 Err(Failure::Server { error, answered, next_sequence }) => {
                     self.consume(request.input_len);
                     drop(lease);
@@ -157,6 +161,8 @@ impl Session {
             prepared_as: work.prepared_as(),
             may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
             may_repeat,
+            reply_sequence: 1,
+            sent: false,
         }
     }
 
@@ -171,16 +177,43 @@ impl Session {
         request: &mut Request,
     ) -> Result<Reply, Failure> {
         request.instead = match work {
-            Work::About(about) => self.fit_to_server(about, incoming, lease).await?,
+            Work::About(about) => match self.fit_to_server(about, incoming, lease).await {
+                Ok(instead) => instead,
+                Err(error) => return Err(self.unfit(error, incoming, request).await),
+            },
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
+        request.sent = true;
         // A long command is passed on as it comes, unless it had to be held and changed.
         if !incoming.whole && request.instead.is_none() {
-            relay::stream_command(&mut self.client, lease).await?;
+            let streamed = relay::stream_command(&mut self.client, lease).await;
+            request.reply_sequence = streamed.map_err(Failure::Client)?;
             return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
         }
         relay::exchange(&mut self.client, self.capabilities, lease, request).await
+    }
+
+    /// The command could not be made to fit this server; it has not been sent.
+    async fn unfit(&mut self, error: ExchangeError, incoming: Incoming, request: &mut Request) -> Failure {
+        match error {
+            ExchangeError::Refused(refused) if refused.code != code::SERVER_SHUTDOWN => {
+                return Failure::Refused(refused);
+            }
+            _ => {}
+        }
+        if !incoming.whole {
+            // Nobody will be sent it; left in the input it would be served a second time.
+            match self.skip_command(incoming).await {
+                Ok(sequence) => request.reply_sequence = sequence,
+                Err(_) => return Failure::Client(std::io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let error = match error {
+            ExchangeError::Lost(error) => error,
+            other => std::io::Error::other(other),
+        };
+        Failure::Server { error, answered: false, next_sequence: Some(request.reply_sequence) }
     }
 
     /// For a connection on which nothing happened that could be seen.
@@ -478,6 +511,10 @@ impl Session {
         }
     }
 
+    fn may_send_again(&self, incoming: Incoming, avoid: &[ServerId]) -> bool {
+        incoming.whole && !self.state.holds_connection() && avoid.len() < TRIES_MAX
+    }
+
     /// Waits until there may be a primary again, or the limit is over.
     async fn await_primary(&mut self, started: Instant) -> Result<(), Refusal> {
         let limit = self.house.routing.primary_wait;
@@ -496,14 +533,23 @@ impl Session {
     }
 
     async fn refuse(&mut self, incoming: Incoming, refusal: &Refusal) -> Result<(), End> {
-        let packet = refusal.packet(&self.house.topology.load());
+        let snapshot = self.house.topology.load().clone();
+        let mut packet = refusal.packet(&snapshot);
+        let mut loss = None;
         if self.state.holds_connection() && self.held.is_none() {
             // The state went with a connection that could not be made ready.
+            let pinned = !self.state.pins.is_empty();
+            loss = Some(if pinned { Loss::PinnedState } else { Loss::Transaction });
             self.forget_lost_state();
             self.show_rest(None);
         }
+        if let (Some(loss), Refusal::Settle(ExchangeError::Lost(error))) = (loss, refusal) {
+            let server = self.info.seen().server.map(|id| Arc::clone(&snapshot.server(id).name));
+            packet = loss.packet(server.as_deref().unwrap_or("unknown"), error);
+        }
         let sequence = self.skip_command(incoming).await?;
-        self.write(&packet.payload(), sequence).await
+        self.write(&packet.payload(), sequence).await?;
+        if loss == Some(Loss::PinnedState) { Err(End::StateLost) } else { Ok(()) }
     }
 
     /// Passes over a command that gets no answer.

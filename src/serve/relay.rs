@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use crate::backend::{Backend, ExchangeError};
+use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
     self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
@@ -26,6 +26,10 @@ pub(super) struct Request {
     pub(super) may_prepare_again: bool,
     /// Another server may answer in this one's stead, as long as it has not begun to.
     pub(super) may_repeat: bool,
+    /// The number of the reply's first packet: 1, unless the command took several packets.
+    pub(super) reply_sequence: u8,
+    /// It is on its way: a server may have got it.
+    pub(super) sent: bool,
 }
 
 /// What is done with an ERR by which a replica refuses to write.
@@ -81,17 +85,6 @@ pub(super) enum Failure {
     Refused(ErrPacket),
 }
 
-impl From<ExchangeError> for Failure {
-    /// Of an exchange that came before the command.
-    fn from(error: ExchangeError) -> Self {
-        match error {
-            ExchangeError::Refused(error) => Failure::Refused(error),
-            ExchangeError::Lost(error) => unanswered(error),
-            ExchangeError::Malformed(malformed) => unanswered(nonsense(malformed)),
-        }
-    }
-}
-
 /// Input that may pile up from a client that sends ahead while it is owed a reply.
 const AHEAD_LEN_MAX: usize = 64 * 1024;
 
@@ -120,6 +113,8 @@ pub(super) async fn pass_reply(
         tracker: ResponseTracker::new(request.expect, backend.conn.capabilities),
         reply: Reply { change_is_known: true, ..Reply::default() },
         answered: false,
+        next_sequence: request.reply_sequence,
+        file_sent: false,
     };
     loop {
         match passage.pass_what_came(backend, request).await? {
@@ -137,6 +132,10 @@ struct Passage<'a> {
     tracker: ResponseTracker,
     reply: Reply,
     answered: bool,
+    /// Of a packet to the client, where the client has spoken last.
+    next_sequence: u8,
+    /// The client has sent the file it was asked for, and the server has not answered yet.
+    file_sent: bool,
 }
 
 enum Pass {
@@ -185,6 +184,7 @@ impl Passage<'_> {
         };
         if at > 0 {
             self.answered = true;
+            self.file_sent = false;
             self.client.forward(&mut backend.conn.channel, at).await.map_err(Failure::Client)?;
         }
         Ok(over)
@@ -265,6 +265,7 @@ impl Passage<'_> {
         packet: &[u8],
     ) -> Result<(), Failure> {
         self.answered = true;
+        self.file_sent = false;
         if at == 0 {
             self.client.write_all(packet).await.map_err(Failure::Client)?;
         } else {
@@ -307,12 +308,10 @@ impl Passage<'_> {
     async fn pass_file(&mut self, backend: &mut Backend, request: &mut Request) -> Result<(), Failure> {
         self.client.consume(std::mem::take(&mut request.input_len));
         let mut last_was_full = false;
+        let mut upload = Upload::default();
         loop {
-            let Some(header) = Header::read(self.client.input()) else {
-                self.client_fill().await?;
-                continue;
-            };
-            pass_packet(self.client, backend, header).await?;
+            let header = upload.pass_packet(self.client, backend).await.map_err(Failure::Client)?;
+            self.next_sequence = header.sequence.wrapping_add(1);
             // An empty packet ends the file, unless it is the tail of a full one.
             if header.len == 0 && !last_was_full {
                 break;
@@ -320,20 +319,14 @@ impl Passage<'_> {
             last_was_full = header.len == MAX_PAYLOAD;
         }
         self.tracker.file_sent();
+        self.file_sent = true;
         Ok(())
-    }
-
-    async fn client_fill(&mut self) -> Result<(), Failure> {
-        match self.client.fill().await {
-            Ok(0) => Err(Failure::Client(io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::Client(error)),
-        }
     }
 
     fn server_failure(&self, error: io::Error) -> Failure {
         let boundary = self.tracker.at_packet_boundary();
-        let next = if self.answered { self.tracker.last_sequence().wrapping_add(1) } else { 1 };
+        let spoke_last = self.answered && !self.file_sent;
+        let next = if spoke_last { self.tracker.last_sequence().wrapping_add(1) } else { self.next_sequence };
         Failure::Server { error, answered: self.answered, next_sequence: boundary.then_some(next) }
     }
 }
@@ -398,39 +391,57 @@ fn see_ok(
     Ok(Instead::Other(packet))
 }
 
-/// Sends a command whose packets are too long to hold: as they come, to the end.
-pub(super) async fn stream_command(client: &mut Channel, backend: &mut Backend) -> Result<(), Failure> {
+/// Sends a command whose packets are too long to hold: as they come, to the end. Returns the sequence number of
+/// the reply.
+pub(super) async fn stream_command(client: &mut Channel, backend: &mut Backend) -> io::Result<u8> {
+    let mut upload = Upload::default();
     loop {
-        let Some(header) = Header::read(client.input()) else {
-            match client.fill().await {
-                Ok(0) => return Err(Failure::Client(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => continue,
-                Err(error) => return Err(Failure::Client(error)),
-            }
-        };
-        pass_packet(client, backend, header).await?;
+        let header = upload.pass_packet(client, backend).await?;
         if header.len < MAX_PAYLOAD {
-            return Ok(());
+            return Ok(header.sequence.wrapping_add(1));
         }
     }
 }
 
-/// Passes one packet from client to server without holding more of it than a buffer.
-async fn pass_packet(client: &mut Channel, backend: &mut Backend, header: Header) -> Result<(), Failure> {
-    let mut left = HEADER_LEN + header.len;
-    while left > 0 {
-        if client.input().is_empty() {
-            match client.fill().await {
-                Ok(0) => return Err(Failure::Client(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => {}
-                Err(error) => return Err(Failure::Client(error)),
+/// Passes packets from client to server without holding more of them than a buffer. Its errors are the client's.
+///
+/// Where the server stops taking them, the rest is read all the same: the client would go on, and what it sends
+/// must not be taken for commands. Why the server stopped, reading its answer tells.
+#[derive(Default)]
+struct Upload {
+    server_lost: bool,
+}
+
+impl Upload {
+    async fn pass_packet(&mut self, client: &mut Channel, backend: &mut Backend) -> io::Result<Header> {
+        let header = loop {
+            match Header::read(client.input()) {
+                Some(header) => break header,
+                None => fill(client).await?,
             }
+        };
+        let mut left = HEADER_LEN + header.len;
+        while left > 0 {
+            if client.input().is_empty() {
+                fill(client).await?;
+            }
+            let len = left.min(client.input().len());
+            if !self.server_lost {
+                let passed = backend.conn.channel.write_all(&client.input()[..len]).await;
+                self.server_lost = passed.is_err();
+            }
+            client.consume(len);
+            left -= len;
         }
-        let len = left.min(client.input().len());
-        backend.conn.channel.forward(client, len).await.map_err(unanswered)?;
-        left -= len;
+        Ok(header)
     }
-    Ok(())
+}
+
+async fn fill(client: &mut Channel) -> io::Result<()> {
+    match client.fill().await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
 }
 
 /// What a server that may write says to a write in a READ ONLY transaction.

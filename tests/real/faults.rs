@@ -26,6 +26,7 @@ both![
     read_only_transaction_dies_with_its_replica,
     pinned_session_ends_with_its_server,
     prepared_statements_end_with_their_server,
+    execution_lost_before_it_was_sent_leaves_the_session_whole,
     replica_corrects_the_judges,
 ];
 
@@ -285,6 +286,12 @@ async fn transactions_die_with_their_primary(flavour: Flavour) -> Result<()> {
     let mut committing = proxy.connect().await?;
     committing.query_drop("BEGIN").await?;
     committing.query_drop("INSERT INTO rows_of VALUES (3)").await?;
+    // What it says next is preceded by something of the proxy's own.
+    let mut asking = proxy.connect().await?;
+    asking.query_drop("BEGIN").await?;
+    asking.query_drop("SELECT COUNT(*) FROM fruit").await?;
+    let mut pinned = proxy.connect().await?;
+    pinned.query_drop("CREATE TEMPORARY TABLE mine (n INT)").await?;
     // Ends what is open and begins anew: its loss leaves open what became of the first.
     let mut beginning = proxy.connect().await?;
     beginning.query_drop("BEGIN").await?;
@@ -315,6 +322,11 @@ async fn transactions_die_with_their_primary(flavour: Flavour) -> Result<()> {
         let (code, state, message) = refusal(client.query_drop("INSERT INTO rows_of VALUES (5)").await)?;
         assert_eq!((code, &*state), (1213, "40001"), "{message}");
     }
+    let (code, state, message) = refusal(asking.query_drop("SELECT LAST_INSERT_ID()").await)?;
+    assert_eq!((code, &*state), (1213, "40001"), "{message}");
+    assert_eq!(asking.query_first("SELECT @@server_id").await?, Some(2));
+    assert_eq!(refusal(pinned.query_drop("SELECT LAST_INSERT_ID()").await)?.0, 1158);
+    assert!(pinned.query_drop("SELECT 1").await.is_err(), "it was told that its state is lost, and closed");
     // The session is usable: reads at once, writes when the primary is back.
     assert_eq!(open.query_first("SELECT @@server_id").await?, Some(2));
     cluster.primary.start().await?;
@@ -369,6 +381,52 @@ async fn prepared_statements_end_with_their_server(flavour: Flavour) -> Result<(
     let answer: Option<u32> = client.query_first("SELECT @@server_id").await?;
     assert_eq!(answer, Some(2));
     assert!(proxy.running.house.registry.get(id).is_some());
+    Ok(())
+}
+
+/// The statement must first be prepared where it will run, and there the server is lost.
+async fn execution_lost_before_it_was_sent_leaves_the_session_whole(flavour: Flavour) -> Result<()> {
+    let (cluster, proxy) = rig(flavour, 1, |config| {
+        impatient(config);
+        config.routing.primary_wait = Duration::from_secs(60);
+    })
+    .await?;
+    let (mut short, mut long) = (proxy.connect().await?, proxy.connect().await?);
+    let (mut first, mut second) = (proxy.connect().await?, proxy.connect().await?);
+    short.query_drop("CREATE TABLE executed (n LONGBLOB)").await?;
+    // Two connections, the statement on none of them: that is on the third.
+    let text = "INSERT INTO executed VALUES (?)";
+    for client in [&mut first, &mut second] {
+        client.query_drop("BEGIN").await?;
+        client.query_drop("DO 1").await?;
+    }
+    let (prepared_short, prepared_long) = (short.prep(text).await?, long.prep(text).await?);
+    let mut third = proxy.connect().await?;
+    third.query_drop("BEGIN").await?;
+    for client in [&mut first, &mut second] {
+        client.query_drop("COMMIT").await?;
+    }
+    let pool = proxy.running.house.pool(proxy.snapshot().primary.expect("a primary"));
+    eventually("two are idle", || async { Ok(pool.gauge().idle >= 2) }).await?;
+    cluster.primary.freeze();
+    let short = tokio::spawn(async move {
+        let result = short.exec_drop(prepared_short, (b"short",)).await;
+        (short, result)
+    });
+    let long = tokio::spawn(async move {
+        let result = long.exec_drop(prepared_long, (vec![b'l'; 3 << 20],)).await;
+        (long, result)
+    });
+    eventually("both are under way", || async { Ok(pool.gauge().idle == 0) }).await?;
+    cluster.primary.kill().await;
+    let (mut long, result) = long.await?;
+    assert_eq!(refusal(result)?.0, 1158);
+    assert_eq!(long.query_first("SELECT @@server_id").await?, Some(2), "its rest is no command");
+    cluster.primary.start().await?;
+    let (mut short, result) = short.await?;
+    result?;
+    let rows: Vec<String> = short.query("SELECT n FROM executed FOR UPDATE").await?;
+    assert_eq!(rows, ["short"], "what was not sent may be sent elsewhere");
     Ok(())
 }
 

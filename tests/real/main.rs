@@ -2,8 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
 
+mod binary;
 mod clusters;
 mod faults;
+mod large;
 mod load;
 mod login;
 mod own_writes;
