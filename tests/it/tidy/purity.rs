@@ -108,5 +108,5 @@ fn words_that_only_look_like_stains_do_not_show() {
 fn a_pure_file_that_is_gone_is_missed() {
     let without = missing(["src/flavour.rs"].into_iter());
     assert_eq!(without.len(), PURE.len() - 1);
-    assert_eq!(without[0], "src/config/check.rs is listed as pure and does not exist");
+    assert_eq!(without[0], "src/gtid.rs is listed as pure and does not exist");
 }
