@@ -21,4 +21,5 @@ pub use digests::{DigestStats, Digests};
 pub use house::{Counters, House};
 pub use listener::{Bound, bind};
 pub use registry::{Activity, Registry, Seen, SessionInfo};
+pub use session::client_hash;
 pub use statements::Statements;
