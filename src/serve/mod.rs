@@ -24,4 +24,5 @@ pub use house::{Counters, House};
 pub use listener::{Bound, bind};
 pub use positions::Positions;
 pub use registry::{Activity, Registry, Seen, SessionInfo};
+pub use session::client_hash;
 pub use statements::Statements;

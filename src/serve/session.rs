@@ -121,7 +121,7 @@ impl Session {
             prepared: Prepared::default(),
             written: None,
             stats: StatsMemo::default(),
-            client_hash: hash_address(peer.ip()),
+            client_hash: client_hash(peer.ip()),
             draining: false,
             house,
         }
@@ -376,7 +376,7 @@ impl Session {
 }
 
 /// The same for every connection from one address; stays the same over restarts.
-fn hash_address(address: std::net::IpAddr) -> u64 {
+pub fn client_hash(address: std::net::IpAddr) -> u64 {
     let bytes = match address {
         std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         std::net::IpAddr::V6(v6) => v6.octets(),

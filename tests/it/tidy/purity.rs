@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "src/config/quantity.rs",
     "src/config/refer.rs",
     "src/config/servers.rs",
+    "src/config/settings.rs",
     "src/wire/",
     "src/sql/",
     "src/topology/mod.rs",
@@ -29,6 +30,17 @@ const PURE: &[&str] = &[
     "src/control/lineage.rs",
     "src/control/observation.rs",
     "src/control/standing.rs",
+    "src/admin/answer.rs",
+    "src/admin/commands.rs",
+    "src/admin/explain.rs",
+    "src/admin/grammar.rs",
+    "src/admin/help.rs",
+    "src/admin/sqlite_text.rs",
+    "src/admin/table.rs",
+    "src/admin/tables/",
+    "src/admin/token.rs",
+    "src/admin/variables.rs",
+    "src/admin/view.rs",
 ];
 
 /// What is not for pure files, and what to do instead.
