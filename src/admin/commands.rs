@@ -5,6 +5,9 @@ use super::table::Table;
 use super::tables;
 use super::token::TokenKind;
 
+/// Reads what follows the name.
+pub(super) type Parse = fn(&mut Reader<'_>) -> Result<Request, Unparsed>;
+
 /// One command of the admin port.
 pub struct Command {
     /// The words it begins with, in upper case.
@@ -13,30 +16,45 @@ pub struct Command {
     pub grammar: &'static str,
     pub help: &'static str,
     pub example: &'static str,
-    pub parse: fn(&mut Reader<'_>) -> Result<Request, Unparsed>,
+    pub parse: Parse,
 }
 
 /// What somebody asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// The rows of a table.
-    Show { table: &'static str, arguments: Arguments },
+    Show {
+        table: &'static str,
+        arguments: Arguments,
+    },
     /// The columns of a table.
-    Columns { table: &'static str, arguments: Arguments },
+    Columns {
+        table: &'static str,
+        arguments: Arguments,
+    },
     /// The names of the tables.
-    Tables { full: bool, arguments: Arguments },
+    Tables {
+        full: bool,
+        arguments: Arguments,
+    },
     Databases(Arguments),
     Variables(Arguments),
     /// SHOW WARNINGS and SHOW ERRORS: there are none.
     Warnings,
     /// Where a statement would go.
-    Explain { statement: String },
-    Help { topic: Option<String> },
+    Explain {
+        statement: String,
+    },
+    Help {
+        topic: Option<String>,
+    },
     Commands(Arguments),
     Order(Order),
     /// SELECT and its kin, as SQLite is given it.
     Select(String),
-    Use { schema: String },
+    Use {
+        schema: String,
+    },
     /// What clients say by habit and what changes nothing here.
     Nothing,
 }
@@ -55,13 +73,13 @@ const fn command(
     grammar: &'static str,
     help: &'static str,
     example: &'static str,
-    parse: fn(&mut Reader<'_>) -> Result<Request, Unparsed>,
+    parse: Parse,
 ) -> Command {
     Command { name, grammar, help, example, parse }
 }
 
 /// In the order of HELP. Of two that fit, the first is meant.
-pub static ALL: [Command; 18] = [
+pub(super) const ALL: &[Command] = &[
     command(
         &["SHOW", "SERVERS"],
         "SHOW SERVERS [LIKE 'pattern'] [LIMIT n]",
@@ -124,7 +142,7 @@ pub static ALL: [Command; 18] = [
         "SELECT …",
         "Any SELECT, in SQLite's SQL, over the tables that SHOW TABLES names. They are filled when asked for.",
         "SELECT server, count(*) FROM sessions GROUP BY server",
-        Reader::select,
+        |reader| reader.select(),
     ),
     command(
         &["SHOW", "TABLES"],
@@ -156,14 +174,14 @@ pub static ALL: [Command; 18] = [
         "The server takes no new statements, as for maintenance. What runs there goes on. Draining the primary \
          makes writes wait.",
         "DRAIN replica-2",
-        |reader| Ok(Request::Order(Order::Drain { server: reader.server("the name of a server")? })),
+        |reader| Ok(Request::Order(Order::Drain { server: reader.bare_name("the name of a server")? })),
     ),
     command(
         &["UNDRAIN"],
         "UNDRAIN server",
         "The server takes statements again, once it is found well.",
         "UNDRAIN replica-2",
-        |reader| Ok(Request::Order(Order::Undrain { server: reader.server("the name of a server")? })),
+        |reader| Ok(Request::Order(Order::Undrain { server: reader.bare_name("the name of a server")? })),
     ),
     command(
         &["RESET", "ROUTES"],
@@ -177,7 +195,7 @@ pub static ALL: [Command; 18] = [
         "USE schema",
         "The schema in which EXPLAIN ROUTE judges statements.",
         "USE app",
-        |reader| Ok(Request::Use { schema: reader.server("the name of a schema")? }),
+        |reader| Ok(Request::Use { schema: reader.bare_name("the name of a schema")? }),
     ),
     command(
         &["SHOW", "COMMANDS"],
@@ -197,7 +215,7 @@ pub static ALL: [Command; 18] = [
 ];
 
 /// Other words for the above, and what clients say by habit. Not in HELP.
-pub(super) static HABITS: [(&[&str], fn(&mut Reader<'_>) -> Result<Request, Unparsed>); 40] = [
+pub(super) const HABITS: &[(&[&str], Parse)] = &[
     (&["SHOW", "STATUS"], |reader| show(reader, "counters")),
     (&["SHOW", "GLOBAL", "STATUS"], |reader| show(reader, "counters")),
     (&["SHOW", "SESSION", "STATUS"], |reader| show(reader, "counters")),
@@ -222,8 +240,8 @@ pub(super) static HABITS: [(&[&str], fn(&mut Reader<'_>) -> Result<Request, Unpa
     (&["SHOW", "WARNINGS"], |reader| reader.arguments().map(|_| Request::Warnings)),
     (&["SHOW", "ERRORS"], |reader| reader.arguments().map(|_| Request::Warnings)),
     (&["SHOW", "HELP"], |reader| Ok(Request::Commands(reader.arguments()?))),
-    (&["WITH"], Reader::select),
-    (&["VALUES"], Reader::select),
+    (&["WITH"], |reader| reader.select()),
+    (&["VALUES"], |reader| reader.select()),
     (&["SET", "NAMES"], ignore),
     (&["SET", "CHARACTER", "SET"], ignore),
     (&["SET", "CHARSET"], ignore),
@@ -252,14 +270,14 @@ fn show(reader: &mut Reader<'_>, table: &'static str) -> Result<Request, Unparse
 }
 
 fn tables(reader: &mut Reader<'_>, full: bool) -> Result<Request, Unparsed> {
-    reader.from_schema();
+    reader.skip_schema();
     Ok(Request::Tables { full, arguments: reader.arguments()? })
 }
 
 fn columns(reader: &mut Reader<'_>) -> Result<Request, Unparsed> {
     let _ = reader.word("FROM") || reader.word("IN");
     let table = reader.table()?;
-    reader.from_schema();
+    reader.skip_schema();
     Ok(Request::Columns { table, arguments: reader.arguments()? })
 }
 

@@ -1,6 +1,6 @@
 //! From the text of a statement to what is asked for.
 
-use super::commands::{ALL, Command, HABITS, Request};
+use super::commands::{ALL, Command, HABITS, Parse, Request};
 use super::table::Table;
 use super::token::{Token, TokenKind, Unreadable, tokens};
 use super::{sqlite_text, tables, variables};
@@ -22,7 +22,7 @@ pub enum Unparsed {
     Empty,
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
-    #[error("not a command of this port: {near:?}. {} HELP lists all.", .meant.map_or(String::new(), |meant| format!("Did you mean {}?", meant.name())))]
+    #[error("{near:?} is no command of this port.{} HELP lists all of them", suggestion(*.meant))]
     UnknownCommand { near: String, meant: Option<&'static Command> },
     #[error("{problem}. It is written: {grammar}")]
     Wrong { problem: String, grammar: &'static str },
@@ -30,7 +30,7 @@ pub enum Unparsed {
     Refused(String),
     #[error("Unknown system variable '{0}'")]
     UnknownVariable(String),
-    #[error("Table '{}.{0}' doesn't exist. SHOW TABLES names those that do", super::table::SCHEMA)]
+    #[error("Table 'pointsman.{0}' doesn't exist. SHOW TABLES names those that do")]
     UnknownTable(String),
 }
 
@@ -50,13 +50,7 @@ pub fn parse(text: &str) -> Result<Request, Unparsed> {
             reader.run(command.name.len(), Some(command.grammar), command.parse)
         }
         (_, Some((name, parse))) => reader.run(name.len(), None, *parse),
-        (None, None) => {
-            // A SELECT may stand in parentheses.
-            if tokens[0].kind == TokenKind::Mark('(') {
-                return reader.select();
-            }
-            return Err(unknown(text, &tokens));
-        }
+        (None, None) => Err(unknown(text, &tokens)),
     }?;
     reader.end()?;
     Ok(request)
@@ -75,7 +69,7 @@ impl<'a> Reader<'a> {
         &mut self,
         name_len: usize,
         grammar: Option<&'static str>,
-        parse: fn(&mut Reader<'_>) -> Result<Request, Unparsed>,
+        parse: Parse,
     ) -> Result<Request, Unparsed> {
         self.at = name_len;
         self.grammar = grammar;
@@ -83,7 +77,8 @@ impl<'a> Reader<'a> {
     }
 
     fn begins(&self, name: &[&str]) -> bool {
-        name.len() <= self.tokens.len() && name.iter().zip(self.tokens).all(|(word, token)| self.is(token, word))
+        name.len() <= self.tokens.len()
+            && name.iter().zip(self.tokens).all(|(word, token)| self.is(token, word))
     }
 
     fn is(&self, token: &Token, word: &str) -> bool {
@@ -109,7 +104,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `FROM schema`, which there is only one of.
-    pub(super) fn from_schema(&mut self) {
+    pub(super) fn skip_schema(&mut self) {
         if self.word("FROM") || self.word("IN") {
             self.at += 1;
         }
@@ -139,7 +134,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A name as it stands, in quotes or bare: names of servers hold dots, dashes and colons.
-    pub(super) fn server(&mut self, what: &str) -> Result<String, Unparsed> {
+    pub(super) fn bare_name(&mut self, what: &str) -> Result<String, Unparsed> {
         let missing = |reader: &Self| reader.wrong(&format!("{what} is missing"));
         let Some(first) = self.tokens.get(self.at) else { return Err(missing(self)) };
         if let TokenKind::Text(name) | TokenKind::Name(name) = &first.kind {
@@ -254,6 +249,10 @@ fn unknown(text: &str, tokens: &[Token]) -> Unparsed {
         .collect();
     let near = excerpt(text.trim_start());
     Unparsed::UnknownCommand { near, meant: meant(&words) }
+}
+
+fn suggestion(meant: Option<&Command>) -> String {
+    meant.map_or(String::new(), |meant| format!(" Did you mean {}?", meant.name()))
 }
 
 /// The command whose name is nearest to the words.

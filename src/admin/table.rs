@@ -58,7 +58,7 @@ pub struct Heading {
 }
 
 /// What the port calls its only schema.
-pub const SCHEMA: &str = "pointsman";
+pub(super) const SCHEMA: &str = "pointsman";
 
 pub(super) const fn text(name: &'static str, doc: &'static str) -> Column {
     Column { name, kind: TextType::Text, doc }
@@ -171,7 +171,7 @@ impl Value {
 }
 
 /// SQL's LIKE without regard to case: `%` is any text, `_` any character, `\` takes the next as it is.
-pub fn is_like(text: &str, pattern: &str) -> bool {
+pub(super) fn is_like(text: &str, pattern: &str) -> bool {
     let fold = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<char>>();
     let (text, pattern) = (fold(text), fold(pattern));
     let (mut at, mut in_pattern) = (0, 0);

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Token {
+pub(super) struct Token {
     pub kind: TokenKind,
     /// Where it stands in the text.
     pub range: Range<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum TokenKind {
+pub(super) enum TokenKind {
     /// Letters, digits, `_` and `$`; also numbers.
     Word,
     /// `'…'` or `"…"`, and what it says.
@@ -33,7 +33,7 @@ pub enum Unreadable {
 }
 
 /// The tokens of `text`.
-pub fn tokens(text: &str) -> Result<Vec<Token>, Unreadable> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Unreadable> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
@@ -65,8 +65,8 @@ fn is_word(c: char) -> bool {
 
 fn comment_len(rest: &str) -> Result<Option<usize>, Unreadable> {
     let to_line_end = || Some(rest.find('\n').map_or(rest.len(), |end| end + 1));
-    if rest.starts_with("/*") {
-        let end = rest[2..].find("*/").ok_or(Unreadable::OpenComment)?;
+    if let Some(comment) = rest.strip_prefix("/*") {
+        let end = comment.find("*/").ok_or(Unreadable::OpenComment)?;
         return Ok(Some(end + 4));
     }
     let dashes =

@@ -1,13 +1,13 @@
 //! Variables that clients ask every server for.
 
 /// What the port says it is. Clients read features from the number, so it is that of a MySQL.
-pub const VERSION: &str = concat!("8.4.0-pointsman-", env!("CARGO_PKG_VERSION"));
+pub(super) const VERSION: &str = concat!("8.4.0-pointsman-", env!("CARGO_PKG_VERSION"));
 
 /// Largest statement the port takes.
-pub const STATEMENT_MAX: usize = 1 << 20;
+pub(super) const STATEMENT_MAX: usize = 1 << 20;
 
 /// Name and value, sorted by name.
-pub(super) static ALL: [(&str, &str); 45] = [
+pub(super) const ALL: [(&str, &str); 45] = [
     ("auto_increment_increment", "1"),
     ("auto_increment_offset", "1"),
     ("autocommit", "1"),
@@ -56,6 +56,6 @@ pub(super) static ALL: [(&str, &str); 45] = [
 ];
 
 /// The value of a variable; the name in lower case.
-pub fn value(name: &str) -> Option<&'static str> {
+pub(super) fn value(name: &str) -> Option<&'static str> {
     ALL.binary_search_by_key(&name, |(known, _)| known).ok().map(|at| ALL[at].1)
 }

@@ -9,6 +9,7 @@ use super::pool::Pool;
 use super::prepared::StatementKey;
 use super::session::{Backend, ExchangeError};
 use super::settings::Settings;
+use crate::gtid::GtidSet;
 
 pub struct Lease {
     backend: Option<Box<Backend>>,
@@ -32,6 +33,12 @@ impl Lease {
         self.pool.counters.settled.fetch_add(1, Relaxed);
         let limit = self.pool.exchange_limit();
         in_time(limit, self.settle_to(wanted)).await
+    }
+
+    /// Waits until the server has applied these transactions. `false`: not within the limit.
+    pub async fn await_applied(&mut self, gtids: &GtidSet, limit: Duration) -> Result<bool, ExchangeError> {
+        let patience = limit + self.pool.exchange_limit();
+        in_time(patience, self.await_gtids(gtids, limit)).await
     }
 
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::conn::Conn;
 use super::pool::{Key, Wanted};
@@ -9,6 +10,7 @@ use super::prepared::{PreparedHere, StatementKey};
 use super::settings::{Baseline, Settings};
 use super::slots::Fit;
 use crate::flavour::{Flavour, Version};
+use crate::gtid::GtidSet;
 use crate::wire::{
     self, Command, ErrPacket, Event, Expect, HEADER_LEN, Header, Malformed, OkPacket, ResponseTracker,
     SessionChange,
@@ -184,6 +186,20 @@ impl Backend {
         self.ask_number(b"SELECT LAST_INSERT_ID()").await
     }
 
+    /// Waits until the server has applied these transactions. `false`: not within the limit.
+    pub(super) async fn await_gtids(
+        &mut self,
+        gtids: &GtidSet,
+        limit: Duration,
+    ) -> Result<bool, ExchangeError> {
+        let function = match gtids {
+            GtidSet::MySql(_) => "WAIT_FOR_EXECUTED_GTID_SET",
+            GtidSet::MariaDb(_) => "MASTER_GTID_WAIT",
+        };
+        let question = format!("SELECT {function}('{gtids}',{:.3})", limit.as_secs_f64());
+        Ok(self.scalar(question.as_bytes()).await?.as_deref() == Some("0"))
+    }
+
     /// The number that a query of one row and column yields.
     pub async fn ask_number(&mut self, question: &[u8]) -> Result<u64, ExchangeError> {
         let value = self.scalar(question).await?;
@@ -232,12 +248,13 @@ impl Backend {
 impl SessionSetup {
     fn statement(&self, version: Version) -> String {
         let tracked = (self.tracked)(version).join(",");
+        // The names are the same in both flavours, but MariaDB reports GTIDs as a variable.
+        let gtid = if version.flavour == Flavour::MariaDb { ",last_gtid" } else { "" };
         let mut statement = format!(
-            "SET session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='{tracked}'"
+            "SET session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='{tracked}{gtid}'"
         );
-        // The names are the same in both flavours; MariaDB's GTIDs come as a tracked variable instead.
         if version.flavour == Flavour::MySql {
-            statement.push_str(",session_track_gtids=OFF");
+            statement.push_str(",session_track_gtids=OWN_GTID");
         }
         statement
     }

@@ -10,8 +10,8 @@ use super::complaint::{Complaint, Complaints};
 use super::file::{Section, Source, Value, Wrong};
 use super::refer::{Surroundings, pair, path, pem, secret};
 use super::{
-    Admin, BackendTls, BackendTlsMode, Cluster, Config, Control, FrontTls, FrontTlsMode, Limits, Listen, Log,
-    LogFormat, Policy, Pool, PrimaryReads, Routing, User, servers,
+    Admin, BackendTls, BackendTlsMode, Cluster, Config, Consistency, Control, FrontTls, FrontTlsMode, Limits,
+    Listen, Log, LogFormat, Policy, Pool, PrimaryReads, Routing, User, servers,
 };
 
 /// What `toml` says of a key given twice.
@@ -173,12 +173,15 @@ fn routing(section: Section<'_, '_>, default: Routing) -> Routing {
         ("always", PrimaryReads::Always),
         ("never", PrimaryReads::Never),
     ];
+    let consistencies = [("session", Consistency::Session), ("eventual", Consistency::Eventual)];
     let routing = Routing {
         policy: section.choice("policy", default.policy, &policies),
         max_lag: section.duration("max_lag", default.max_lag, millis(0, 365 * DAY)),
         primary_reads: section.choice("primary_reads", default.primary_reads, &primary_reads),
         hints: section.flag("hints", default.hints),
         primary_wait: section.duration("primary_wait", default.primary_wait, millis(0, HOUR)),
+        consistency: section.choice("consistency", default.consistency, &consistencies),
+        causal_wait: section.duration("causal_wait", default.causal_wait, millis(0, HOUR)),
     };
     section.finish();
     routing

@@ -1,7 +1,7 @@
 //! Every key with its default and what it does: one table that yields the documentation.
 
 use super::quantity::{show_duration, show_size};
-use super::{BackendTlsMode, Config, FrontTlsMode, LogFormat, Policy, PrimaryReads};
+use super::{BackendTlsMode, Config, Consistency, FrontTlsMode, LogFormat, Policy, PrimaryReads};
 
 /// How a key stands in the documented file.
 pub(super) enum Shown {
@@ -222,6 +222,23 @@ pub(super) const KEYS: &[Key] = &[
         "primary_wait",
         "How long a write waits for a primary before it fails.",
         Shown::Default(|c| duration(c.routing.primary_wait)),
+    ),
+    key(
+        "routing",
+        "consistency",
+        "\"session\": a session reads what it wrote, also on replicas; \"eventual\": it reads what the replica has.",
+        Shown::Default(|c| {
+            text(match c.routing.consistency {
+                Consistency::Session => "session",
+                Consistency::Eventual => "eventual",
+            })
+        }),
+    ),
+    key(
+        "routing",
+        "causal_wait",
+        "How long a replica is waited for to apply the session's own last write, before the primary is asked.",
+        Shown::Default(|c| duration(c.routing.causal_wait)),
     ),
     key(
         "pool",

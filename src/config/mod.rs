@@ -144,6 +144,18 @@ pub struct Routing {
     pub hints: bool,
     /// How long a write waits for a primary before it fails.
     pub primary_wait: Duration,
+    pub consistency: Consistency,
+    /// How long a replica may be waited for to apply the session's own last write.
+    pub causal_wait: Duration,
+}
+
+/// What a read on a replica must have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// All that its own session has written.
+    Session,
+    /// Whatever the replica has.
+    Eventual,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,6 +325,8 @@ impl Default for Config {
                 primary_reads: PrimaryReads::Fallback,
                 hints: true,
                 primary_wait: Duration::from_secs(10),
+                consistency: Consistency::Session,
+                causal_wait: Duration::from_millis(200),
             },
             pool: Pool {
                 max_per_server: 200,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::health::{Health, Thresholds};
 use super::lineage::{self, Head, Lineage, Member, Origin, Top};
 use super::observation::Observation;
+use super::orders::{self, Draining};
 use super::standing::{Part, Watched};
 use crate::config;
 use crate::topology::{Epoch, Exclusion, Role, Server, ServerId, Snapshot, Standing};
@@ -16,6 +17,8 @@ use crate::topology::{Epoch, Exclusion, Role, Server, ServerId, Snapshot, Standi
 pub struct Judge {
     configured: Vec<Configured>,
     watched: Vec<Watched>,
+    /// Servers that an operator wants to take no new statements.
+    draining: Draining,
     thresholds: Thresholds,
     max_lag: Duration,
     /// The primary of the present epoch, up or not.
@@ -28,7 +31,6 @@ struct Configured {
     name: Arc<str>,
     address: Arc<str>,
     weight: u32,
-    draining: bool,
 }
 
 /// What the judge holds to be true at one moment.
@@ -66,9 +68,9 @@ impl Judge {
             name: server.name.as_str().into(),
             address: server.address.as_str().into(),
             weight: server.weight,
-            draining: server.draining,
         };
         Self {
+            draining: orders::draining_at_start(cluster),
             configured: cluster.servers.iter().map(configured).collect(),
             watched: cluster.servers.iter().map(|_| Watched::default()).collect(),
             thresholds: Thresholds {
@@ -86,6 +88,11 @@ impl Judge {
         let standing = Standing::Excluded(Exclusion::NotProbedYet);
         let server = |index| self.server(index, Role::Unknown, standing.clone(), None);
         Snapshot { epoch: self.epoch, primary: None, servers: (0..self.watched.len()).map(server).collect() }
+    }
+
+    /// Takes in what an operator ordered.
+    pub fn set_draining(&mut self, draining: Draining) {
+        self.draining = draining;
     }
 
     /// Takes in what one probe of one server saw.
@@ -163,7 +170,8 @@ impl Judge {
         let watched = &self.watched[index];
         let channel = watched.facts.as_ref().and_then(|facts| lineage::main_channel(&members, facts, index));
         let part = self.part(index, lineage);
-        let standing = watched.standing(part, channel, self.configured[index].draining, self.max_lag, now);
+        let draining = self.draining.contains(&id(index));
+        let standing = watched.standing(part, channel, draining, self.max_lag, now);
         let role = match part {
             Part::Primary => Role::Primary,
             Part::Replica { .. } => Role::Replica,

@@ -7,6 +7,7 @@ pub mod health;
 pub mod judge;
 pub mod lineage;
 pub mod observation;
+pub mod orders;
 mod probe;
 pub mod standing;
 
@@ -14,12 +15,13 @@ pub use catalog::read_once as read_catalog_once;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::door::Door;
 use self::judge::{Judge, Verdict};
 use self::observation::Observation;
+use self::orders::{Draining, Orders};
 use self::probe::Probe;
 use crate::config;
 use crate::shutdown::Shutdown;
@@ -37,6 +39,7 @@ pub struct Control {
     reader: topology::Reader,
     catalog: CatalogPublisher,
     events: Events,
+    draining: watch::Receiver<Draining>,
 }
 
 /// What everybody else sees of the control line.
@@ -45,6 +48,7 @@ pub struct Outlook {
     pub topology: topology::Reader,
     pub catalog: CatalogReader,
     pub events: Events,
+    pub orders: Orders,
 }
 
 impl Control {
@@ -54,7 +58,9 @@ impl Control {
         let (publisher, topology) = topology::channel(judge.unprobed());
         let (catalog, catalog_reader) = topology::catalog::channel();
         let events = Events::default();
-        let outlook = Outlook { topology: topology.clone(), catalog: catalog_reader, events: events.clone() };
+        let (orders, draining) = Orders::new(cluster);
+        let outlook =
+            Outlook { topology: topology.clone(), catalog: catalog_reader, events: events.clone(), orders };
         let control = Self {
             doors: Door::all(cluster),
             settings: cluster.control.clone(),
@@ -63,6 +69,7 @@ impl Control {
             reader: topology,
             catalog,
             events,
+            draining,
         };
         (control, outlook)
     }
@@ -71,23 +78,33 @@ impl Control {
 /// Watches the cluster and keeps the published topology true, until everything is closed. It goes on while
 /// the house drains, because transactions that finish need it.
 pub async fn run(control: Control, mut shutdown: Shutdown) {
-    let Control { doors, settings, mut judge, publisher, reader, catalog, events } = control;
+    let Control { doors, settings, mut judge, publisher, reader, catalog, events, mut draining } = control;
     let mut tasks = JoinSet::new();
     let mut seen = start_probes(&mut tasks, &doors, &settings);
     tasks.spawn(catalog::run(doors, settings.catalog_interval, reader, catalog, events.clone()));
     let mut published =
         Published { last: Verdict { snapshot: judge.unprobed(), problems: Vec::new() }, publisher, events };
     loop {
-        let (server, observation) = tokio::select! {
+        let news = tokio::select! {
             () = shutdown.closed() => return,
-            Some(one) = seen.recv() => one,
+            Some((server, observation)) = seen.recv() => News::Seen(server, observation),
+            Ok(()) = draining.changed() => News::Ordered(draining.borrow_and_update().clone()),
         };
         let now = Instant::now();
-        judge.observe(server, observation, now);
+        match news {
+            News::Seen(server, observation) => judge.observe(server, observation, now),
+            News::Ordered(draining) => judge.set_draining(draining),
+        }
         if let Some(verdict) = judge.verdict(now) {
             published.replace(verdict);
         }
     }
+}
+
+/// What the judge must hear of.
+enum News {
+    Seen(ServerId, Observation),
+    Ordered(Draining),
 }
 
 /// One task for each server, so that one that hangs holds up nobody else. They end with the set.

@@ -53,12 +53,14 @@ pub enum Because {
     NoReplicaServing,
     /// The primary's turn to read, by configuration.
     PrimaryTurn,
+    /// No replica had what the session wrote in time.
+    OwnWrite,
     /// A read that ties the session to its connection: from there it must be able to write.
     Pins,
 }
 
 impl Because {
-    pub const ALL: [Because; 14] = [
+    pub const ALL: [Because; 15] = [
         Because::Replica,
         Because::Write,
         Because::Transaction,
@@ -72,6 +74,7 @@ impl Because {
         Because::FollowsStatement,
         Because::NoReplicaServing,
         Because::PrimaryTurn,
+        Because::OwnWrite,
         Because::Pins,
     ];
 }
@@ -272,6 +275,7 @@ impl fmt::Display for Because {
             Because::FollowsStatement => "reads what the session left behind",
             Because::NoReplicaServing => "no replica may take reads now",
             Because::PrimaryTurn => "the primary takes reads in turn",
+            Because::OwnWrite => "no replica has the session's own write yet",
             Because::Pins => "pins the session",
         })
     }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::digests::Digests;
 use super::login::FrontLogin;
+use super::positions::Positions;
 use super::registry::Registry;
 use super::state::dialect_of;
 use super::statements::Statements;
@@ -36,6 +37,8 @@ pub struct House {
     pub registry: Registry,
     pub digests: Digests,
     pub statements: Statements,
+    /// What each server is known to have applied.
+    pub positions: Positions,
     pub counters: Counters,
     /// Successive reads take successive turns.
     pub turns: AtomicU64,
@@ -56,6 +59,12 @@ pub struct Counters {
     pub abandoned: AtomicU64,
     /// Statements that waited for a primary.
     pub awaited_primary: AtomicU64,
+    /// Reads that followed a write of their session to a replica known to have it.
+    pub own_write_known: AtomicU64,
+    /// Reads for which a replica was asked to wait for their session's write.
+    pub own_write_awaited: AtomicU64,
+    /// Reads that went to the primary, because no replica had their session's write in time.
+    pub own_write_on_primary: AtomicU64,
 }
 
 impl Counters {
@@ -71,6 +80,9 @@ impl Counters {
             corrected,
             abandoned,
             awaited_primary,
+            own_write_known,
+            own_write_awaited,
+            own_write_on_primary,
         } = self;
         let named = [
             ("accepted", accepted, "Connections accepted."),
@@ -81,6 +93,13 @@ impl Counters {
             ("corrected", corrected, "Statements a replica refused as writes and the primary then ran."),
             ("abandoned", abandoned, "Queries killed because their client had gone."),
             ("awaited_primary", awaited_primary, "Waits for a primary."),
+            ("own_write_known", own_write_known, "Reads after an own write on a replica known to have it."),
+            ("own_write_awaited", own_write_awaited, "Reads for which a replica was waited for."),
+            (
+                "own_write_on_primary",
+                own_write_on_primary,
+                "Reads on the primary: no replica had the own write.",
+            ),
         ];
         named.into_iter().map(|(name, counter, counts)| (name, counter.load(Relaxed), counts)).collect()
     }

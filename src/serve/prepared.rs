@@ -251,11 +251,8 @@ impl Session {
         let settings = self.wanted.settings.clone();
         let Ok(server_id) = lease.prepared_id(&key, &settings).await else { return Err(End::StateLost) };
         self.name_statement(server_id);
-        match relay::stream_command(&mut self.client, &mut lease).await {
-            Err(error) => return Err(End::ClientGone(error)),
-            // A server lost meanwhile is noticed by the command that has an answer.
-            Ok(_) => {}
-        }
+        // A server lost meanwhile is noticed by the command that has an answer.
+        relay::stream_command(&mut self.client, &mut lease).await.map_err(End::ClientGone)?;
         self.prepared.long_data.insert(id);
         self.state.pins.insert(PinCause::LongData);
         self.hold(lease);

@@ -14,7 +14,7 @@ use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
 use crate::sql::{self, Access, Judged, Kind, PinCause};
-use crate::topology::{Role, ServerId};
+use crate::topology::{Role, ServerId, Snapshot};
 use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
 
 /// What sort of command carries the statement.
@@ -230,12 +230,18 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
+        let mut primary_only = false;
         let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
         if !follows && !self.state.holds_connection() && self.held.is_some() {
             self.let_go().await;
         }
         loop {
-            let route = self.route(judged, &tried);
+            let mut route = self.route(judged, &tried);
+            if primary_only {
+                let to =
+                    self.house.topology.load().primary.map_or(Destination::NoPrimary, Destination::Server);
+                route = Route { to, because: Because::OwnWrite };
+            }
             let server = match route.to {
                 Destination::Held => {
                     if let Some(lease) = self.held.take() {
@@ -259,39 +265,52 @@ impl Session {
                 Destination::NoReplica => return Err(Refusal::NoReplica),
                 Destination::NoSuchServer => return Err(Refusal::NoSuchServer),
             };
-            let pool = Arc::clone(self.house.pool(server));
             let is_primary = self.house.topology.load().primary == Some(server);
-            match pool.checkout(&self.wanted).await {
-                Ok(lease) => match self.prepare(judged, route, lease).await {
-                    // A pooled connection had gone stale; nothing of the statement was sent.
-                    Err(Refusal::Settle(error)) if is_gone(&error) && tried.len() < TRIES_MAX => {
-                        if is_primary {
-                            self.await_primary(started).await?;
-                        } else {
-                            tried.push(server);
-                        }
-                    }
-                    // What the session uses may not have reached a replica yet: its schema.
-                    Err(Refusal::Settle(ExchangeError::Refused(_)))
-                        if !is_primary && tried.len() < TRIES_MAX =>
-                    {
-                        tried.push(server);
-                    }
-                    prepared => return prepared,
-                },
-                Err(error) => match setback(&error) {
-                    Setback::ServerAway if is_primary => self.await_primary(started).await?,
-                    // An account may not have reached a replica yet, or a replica may be full.
-                    Setback::ServerAway | Setback::Refused if !is_primary && tried.len() < TRIES_MAX => {
-                        tried.push(server);
-                    }
-                    Setback::Refused => {
-                        self.house.login.cache.forget(&self.wanted.opening.credential);
-                        return Err(Refusal::Checkout(error));
-                    }
-                    _ => return Err(Refusal::Checkout(error)),
-                },
+            let may_go_elsewhere = !is_primary && tried.len() < TRIES_MAX;
+            match self.try_server(judged, route, server).await {
+                Attempt::Ready(route, lease) => return Ok((route, lease)),
+                Attempt::LacksOwnWrites => {
+                    self.house.counters.own_write_on_primary.fetch_add(1, Relaxed);
+                    primary_only = true;
+                }
+                Attempt::Away(_) if is_primary => self.await_primary(started).await?,
+                Attempt::Away(_) | Attempt::Refused(_) if may_go_elsewhere => tried.push(server),
+                Attempt::Refused(refusal @ Refusal::Checkout(_)) => {
+                    self.house.login.cache.forget(&self.wanted.opening.credential);
+                    return Err(refusal);
+                }
+                Attempt::Away(refusal) | Attempt::Refused(refusal) | Attempt::Final(refusal) => {
+                    return Err(refusal);
+                }
             }
+        }
+    }
+
+    /// Leases a connection to the server and makes it ready.
+    async fn try_server(&mut self, judged: &Judged, route: Route, server: ServerId) -> Attempt {
+        let pool = Arc::clone(self.house.pool(server));
+        let lease = match pool.checkout(&self.wanted).await {
+            Ok(lease) => lease,
+            Err(error) => return setback(error),
+        };
+        let (route, mut lease) = match self.prepare(judged, route, lease).await {
+            Ok(ready) => ready,
+            // A pooled connection had gone stale; nothing of the statement was sent.
+            Err(Refusal::Settle(error)) if is_gone(&error) => return Attempt::Away(Refusal::Settle(error)),
+            // What the session uses may not have reached a replica yet: its schema.
+            Err(refusal @ Refusal::Settle(ExchangeError::Refused(_))) => return Attempt::Refused(refusal),
+            Err(refusal) => return Attempt::Final(refusal),
+        };
+        if route.because == Because::HintServer {
+            return Attempt::Ready(route, lease);
+        }
+        match self.has_own_writes(&mut lease).await {
+            Ok(true) => Attempt::Ready(route, lease),
+            Ok(false) => {
+                lease.release_clean();
+                Attempt::LacksOwnWrites
+            }
+            Err(error) => Attempt::Away(Refusal::Settle(error)),
         }
     }
 
@@ -308,6 +327,11 @@ impl Session {
         let ticket = if reads { self.house.next_turn() } else { 0 };
         let spread = Spread { ticket, client: self.client_hash, in_use: &in_use, avoid };
         let route = route::route(judged, &self.state, &snapshot, &self.house.routing, spread);
+        let route = if self.written.is_some() {
+            self.prefer_own_writes(judged, &snapshot, route, spread)
+        } else {
+            route
+        };
         if route.to == Destination::Held && self.outgrew_replica(judged, &snapshot) {
             // State was left on a replica by a read-only transaction. A write cannot follow it there.
             let to = snapshot.primary.map_or(Destination::NoPrimary, Destination::Server);
@@ -316,7 +340,29 @@ impl Session {
         route
     }
 
-    fn outgrew_replica(&self, judged: &Judged, snapshot: &crate::topology::Snapshot) -> bool {
+    /// A replica known to have what the session wrote, if there is one.
+    fn prefer_own_writes(
+        &mut self,
+        judged: &Judged,
+        snapshot: &Snapshot,
+        route: Route,
+        spread: Spread<'_>,
+    ) -> Route {
+        let is_replica = |to: Destination| match to {
+            Destination::Server(id) => snapshot.server(id).role == Role::Replica,
+            _ => false,
+        };
+        let mut avoid = self.replicas_behind(snapshot);
+        if avoid.is_empty() || !is_replica(route.to) {
+            return route;
+        }
+        avoid.extend_from_slice(spread.avoid);
+        let spread = Spread { avoid: &avoid, ..spread };
+        let better = route::route(judged, &self.state, snapshot, &self.house.routing, spread);
+        if is_replica(better.to) { better } else { route }
+    }
+
+    fn outgrew_replica(&self, judged: &Judged, snapshot: &Snapshot) -> bool {
         let on_replica = self
             .held
             .as_ref()
@@ -392,6 +438,7 @@ impl Session {
         self.state.observe(&judged.statement, self.seen(reply));
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
+        self.note_written(reply);
         self.pin_what_hides(judged, &lease);
         match (work, &reply.prepared) {
             (Work::About(about), _) => {
@@ -609,27 +656,32 @@ impl Session {
     }
 }
 
-/// What a failed checkout says of trying again.
-enum Setback {
+/// What came of asking one server for a connection.
+enum Attempt {
+    Ready(Route, Lease),
+    /// It has not got what the session wrote, and did not get it in time.
+    LacksOwnWrites,
     /// Another server, or the same a little later, may do better.
-    ServerAway,
-    /// The server answered and wants no such session.
-    Refused,
+    Away(Refusal),
+    /// It answered and wants no such session. An account or a schema may not have reached a replica yet.
+    Refused(Refusal),
     /// All connections stayed in use, or something is set up wrongly.
-    Final,
+    Final(Refusal),
 }
 
-fn setback(error: &CheckoutError) -> Setback {
-    match error {
+fn setback(error: CheckoutError) -> Attempt {
+    let is_away = match &error {
         CheckoutError::Connect(
             ConnectError::Unreachable(_) | ConnectError::Timeout(_) | ConnectError::Protocol(_),
-        ) => Setback::ServerAway,
-        CheckoutError::Setup(error) if is_gone(error) => Setback::ServerAway,
-        CheckoutError::Connect(ConnectError::Refused(refused)) if refused.code == code::SERVER_SHUTDOWN => {
-            Setback::ServerAway
-        }
-        CheckoutError::Connect(ConnectError::Refused(_)) => Setback::Refused,
-        _ => Setback::Final,
+        ) => true,
+        CheckoutError::Connect(ConnectError::Refused(refused)) => refused.code == code::SERVER_SHUTDOWN,
+        CheckoutError::Setup(error) => is_gone(error),
+        _ => false,
+    };
+    match error {
+        error if is_away => Attempt::Away(Refusal::Checkout(error)),
+        CheckoutError::Connect(ConnectError::Refused(_)) => Attempt::Refused(Refusal::Checkout(error)),
+        error => Attempt::Final(Refusal::Checkout(error)),
     }
 }
 

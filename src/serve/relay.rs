@@ -53,6 +53,8 @@ pub(super) struct Reply {
     pub(super) state_changed: bool,
     /// All of what changed was reported by value.
     pub(super) change_is_known: bool,
+    /// The transactions committed, as the server names them.
+    pub(super) gtids: Vec<String>,
     /// Where the command prepared a statement.
     pub(super) prepared: Option<PreparedHead>,
 }
@@ -367,6 +369,12 @@ fn see_ok(
     for change in ok.changes() {
         if change == SessionChange::State {
             reply.state_changed = true;
+            continue;
+        }
+        if let SessionChange::Gtids(gtids) | SessionChange::Variable { name: b"last_gtid", value: gtids } =
+            change
+        {
+            reply.gtids.push(String::from_utf8_lossy(gtids).into_owned());
             continue;
         }
         reported = true;

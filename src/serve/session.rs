@@ -15,6 +15,7 @@ use super::relay::Reply;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
 use crate::backend::{Key, Lease, Opening, Settings, Wanted};
 use crate::flavour::Version;
+use crate::gtid::GtidSet;
 use crate::net::Channel;
 use crate::route::{Seen, SessionState};
 use crate::sql::Dialect;
@@ -37,6 +38,8 @@ pub(super) struct Session {
     pub(super) last: LastResult,
     pub(super) insert_id: InsertId,
     pub(super) prepared: Prepared,
+    /// What the session has written and some replica may not have yet.
+    pub(super) written: Option<GtidSet>,
     pub(super) stats: StatsMemo,
     /// A stable hash of the client's address.
     pub(super) client_hash: u64,
@@ -116,8 +119,9 @@ impl Session {
             last: LastResult::default(),
             insert_id: InsertId::Known(0),
             prepared: Prepared::default(),
+            written: None,
             stats: StatsMemo::default(),
-            client_hash: hash_address(peer.ip()),
+            client_hash: client_hash(peer.ip()),
             draining: false,
             house,
         }
@@ -372,7 +376,7 @@ impl Session {
 }
 
 /// The same for every connection from one address; stays the same over restarts.
-fn hash_address(address: std::net::IpAddr) -> u64 {
+pub fn client_hash(address: std::net::IpAddr) -> u64 {
     let bytes = match address {
         std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         std::net::IpAddr::V6(v6) => v6.octets(),

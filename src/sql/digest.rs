@@ -9,10 +9,11 @@ use super::{Charset, Dialect};
 pub(super) const DIGEST_READ_MAX: usize = 16 * 1024;
 
 /// Digests up to this length need no allocation.
-const INLINE: usize = 512;
+const INLINE: usize = 768;
 
 pub(super) struct Digest {
     inline: [u8; INLINE],
+    /// Once the inline part is too short: all of it, with room to spare behind `len`.
     spill: Vec<u8>,
     len: usize,
     /// The lexer met something that it cannot read for certain.
@@ -44,8 +45,9 @@ impl Digest {
         self.odd = lexer.is_odd();
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        if self.spill.is_empty() { &self.inline[..self.len] } else { &self.spill }
+        if self.spill.is_empty() { &self.inline[..self.len] } else { &self.spill[..self.len] }
     }
 
     #[inline]
@@ -58,34 +60,29 @@ impl Digest {
         self.grow(1)[0] = byte;
     }
 
+    /// Room for `count` bytes more, at the end.
     #[inline]
     fn grow(&mut self, count: usize) -> &mut [u8] {
         let start = self.len;
         let end = start + count;
-        if end > INLINE || !self.spill.is_empty() {
-            return self.grow_spilled(count);
+        let room = if self.spill.is_empty() { INLINE } else { self.spill.len() };
+        if end > room {
+            self.make_room(end);
         }
         self.len = end;
-        &mut self.inline[start..end]
+        if self.spill.is_empty() { &mut self.inline[start..end] } else { &mut self.spill[start..end] }
     }
 
     #[cold]
-    fn grow_spilled(&mut self, count: usize) -> &mut [u8] {
-        let start = self.len;
-        self.len += count;
+    fn make_room(&mut self, end: usize) {
         if self.spill.is_empty() {
-            self.spill.reserve(4 * INLINE);
-            self.spill.extend_from_slice(&self.inline[..start]);
+            self.spill.extend_from_slice(&self.inline[..self.len]);
         }
-        self.spill.resize(self.len, 0);
-        &mut self.spill[start..]
+        self.spill.resize(end.next_power_of_two().max(4 * INLINE), 0);
     }
 
     fn truncate(&mut self, len: usize) {
         self.len = len;
-        if !self.spill.is_empty() {
-            self.spill.truncate(len);
-        }
     }
 }
 

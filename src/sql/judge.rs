@@ -46,7 +46,7 @@ impl Judge {
     }
 
     /// What a text is. A verdict given before costs the reading of the text and a look-up, and allocates
-    /// nothing for digests up to 512 bytes.
+    /// nothing for digests up to 768 bytes.
     pub fn judge(&self, text: &[u8], dialect: &Dialect, schema: Option<&str>, catalog: &Catalog) -> Judged {
         let mut digest = Digest::empty();
         digest.read(text, dialect);

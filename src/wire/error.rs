@@ -121,9 +121,13 @@ fn sqlstate(code: u16) -> &'static str {
         | code::PACKETS_OUT_OF_ORDER
         | code::NET_READ_ERROR
         | code::NET_READ_INTERRUPTED => "08S01",
-        code::DB_ACCESS_DENIED | code::BAD_DB | code::PARSE_ERROR | code::TOO_MANY_USER_CONNECTIONS => {
-            "42000"
-        }
+        code::DB_ACCESS_DENIED
+        | code::BAD_DB
+        | code::PARSE_ERROR
+        | code::EMPTY_QUERY
+        | code::TOO_BIG_SELECT
+        | code::TOO_MANY_USER_CONNECTIONS => "42000",
+        code::NO_SUCH_TABLE => "42S02",
         code::ACCESS_DENIED => "28000",
         code::NO_DB => "3D000",
         code::LOCK_DEADLOCK => "40001",

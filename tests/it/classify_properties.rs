@@ -26,6 +26,11 @@ fn is_read(text: &str, flavour: Flavour) -> bool {
     judge(text.as_bytes(), &dialect(flavour)).statement.access == Access::Read
 }
 
+/// Enough for every day; `PROPTEST_CASES` widens the search.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
+}
+
 fn any_dialect() -> impl Strategy<Value = Dialect> {
     let flavours = select(vec![Flavour::MySql, Flavour::MariaDb]);
     let numbers = select(vec![50_744, 80_036, 90_704, 101_119, 110_802]);
@@ -193,14 +198,14 @@ fn write(tokens: &[&str], gaps: &[usize], upper: u64) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
     fn any_bytes_are_judged(text in prop::collection::vec(any::<u8>(), 0..200), dialect in any_dialect()) {
         let judged = judge(&text, &dialect);
         let truncated = Judge::new(1).judge_truncated(&text, &dialect, None, &Catalog::default());
         prop_assert_eq!(&truncated.statement.access, &Access::Write(WriteBecause::TooLong));
-        prop_assert_eq!(truncated.statement.kind == Kind::Several, judged.statement.kind == Kind::Several);
+        prop_assert_eq!(&truncated.statement.kind, &judged.statement.kind);
         let replacements = Replacements { row_count: Some("5"), ..Replacements::default() };
         if let Some(replaced) = substitute_calls(&text, &dialect, &replacements) {
             prop_assert_ne!(replaced, text);
@@ -290,7 +295,7 @@ proptest! {
     #[test]
     fn a_digest_is_its_own_digest(tokens in statement()) {
         // Three dots in a row stand for a list in a digest, and for nothing in a statement.
-        prop_assume!(!tokens.contains(&"."));
+        let tokens: Vec<_> = tokens.into_iter().filter(|token| *token != ".").collect();
         let dialect = dialect(Flavour::MySql);
         let once = judge(tokens.join(" ").as_bytes(), &dialect);
         let twice = judge(once.statement.digest.as_bytes(), &dialect);

@@ -83,10 +83,9 @@ impl World {
             ["flavour", "mysql"] => self.flavour = Flavour::MySql,
             ["max_lag", seconds] => self.max_lag = Duration::from_secs(number(seconds)),
             ["cluster", names @ ..] => self.cluster(names),
-            ["drain", name] => {
-                let place = self.place(name);
-                self.config.servers[place].draining = true;
-            }
+            // Before the first tick the configuration says so, later an operator.
+            ["drain", name] => self.drain(name, true),
+            ["undrain", name] => self.drain(name, false),
             ["tick"] => self.tick(1),
             ["tick", count] => self.tick(number(count)),
             ["show"] => self.show(),
@@ -101,6 +100,15 @@ impl World {
                 self.change(index, &words);
             }
             _ => panic!("what is {line:?}?"),
+        }
+    }
+
+    fn drain(&mut self, name: &str, drains: bool) {
+        let place = self.place(name);
+        self.config.servers[place].draining = drains;
+        if let Some(judge) = &mut self.judge {
+            let servers = (0..).map(ServerId).zip(&self.config.servers);
+            judge.set_draining(servers.filter(|(_, server)| server.draining).map(|(id, _)| id).collect());
         }
     }
 

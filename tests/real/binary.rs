@@ -64,7 +64,8 @@ impl Binary {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) -> Result<()> {
-        let kill = Command::new("/bin/sh").args(["-c", "kill -TERM $0", &self.child.id().to_string()]).status()?;
+        let kill =
+            Command::new("/bin/sh").args(["-c", "kill -TERM $0", &self.child.id().to_string()]).status()?;
         ensure!(kill.success());
         Ok(())
     }
@@ -89,8 +90,10 @@ impl Drop for Binary {
 }
 
 fn configuration(cluster: &Cluster, more: &str) -> String {
-    let servers: Vec<String> =
-        cluster.servers().map(|s| format!("{{ address = {:?}, name = {:?} }}", s.address(), s.name)).collect();
+    let servers: Vec<String> = cluster
+        .servers()
+        .map(|s| format!("{{ address = {:?}, name = {:?} }}", s.address(), s.name))
+        .collect();
     let (user, password) = (CONTROL.user, CONTROL.password);
     format!(
         "data_dir = \".\"\n[cluster]\nservers = [{}]\n[cluster.control]\nuser = {user:?}\npassword = {password:?}\n\

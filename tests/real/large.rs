@@ -107,7 +107,8 @@ async fn both_ways(proxy: &Binary, cluster: &Cluster) -> Result<()> {
     let mut writer = Conn::new(proxy.opts(APP)).await?;
     writer.query_drop("CREATE TABLE blobs (id INT PRIMARY KEY, b LONGBLOB)").await?;
     // Of a length that no power of two divides, so that no two packets are alike.
-    let pattern: Vec<u8> = (0..1_000_003_u32).map(|n| b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
+    let pattern: Vec<u8> =
+        (0..1_000_003_u32).map(|n| b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
     let mut blob = pattern.repeat(LEN / pattern.len() + 1);
     blob.truncate(LEN);
     let text = [b"INSERT INTO blobs VALUES (2, '".as_slice(), &blob, b"')"].concat();
@@ -122,7 +123,8 @@ async fn both_ways(proxy: &Binary, cluster: &Cluster) -> Result<()> {
     cluster.wait_applied().await?;
     let mut reader = Conn::new(proxy.opts(APP)).await?;
     for id in [1, 2] {
-        let read: Option<Vec<u8>> = reader.query_first(format!("SELECT b FROM blobs WHERE id = {id}")).await?;
+        let read: Option<Vec<u8>> =
+            reader.query_first(format!("SELECT b FROM blobs WHERE id = {id}")).await?;
         ensure!(read.as_ref() == Some(&blob), "not what was written");
     }
     let read: Option<Vec<u8>> = reader.exec_first("SELECT b FROM blobs WHERE id = ?", (1,)).await?;
@@ -209,7 +211,8 @@ async fn server_lost_in_mid_statement_leaves_the_session_whole(flavour: Flavour)
     let port = proxy.running.front.port();
     let long = format!("INSERT INTO fruit (name) VALUES (LEFT('{}', 3))", "z".repeat(100 << 20));
     let mut streams = Raw::connect(port, APP, Some("app")).await?;
-    let mut loads = Raw::speaking(port, APP, Some("app"), capability::LOCAL_FILES | capability::DEPRECATE_EOF).await?;
+    let mut loads =
+        Raw::speaking(port, APP, Some("app"), capability::LOCAL_FILES | capability::DEPRECATE_EOF).await?;
     loads.send(&query("LOAD DATA LOCAL INFILE 'any' INTO TABLE fruit (name)")).await?;
     let (asked, mut sequence) = loads.conn.channel.read_message(1000).await?;
     assert_eq!(asked[0], 0xFB);

@@ -145,10 +145,11 @@ async fn what_a_server_says_the_proxy_says(flavour: Flavour) -> Result<()> {
     let mut differences = Vec::new();
     for (user, password, schema) in attempts {
         for tls in [false, true] {
-            // MySQL's servers in the playground have TLS, MariaDB's have not.
             let mut direct = end(options(cluster.primary.port, user, password, schema, tls)).await;
-            if direct.starts_with("Driver error: `Unknown authentication plugin") {
-                // MySQL asks some strangers for the plugin of any account; our client here does not speak it.
+            let stranger = user == "login_nobody" && direct.contains("Access denied");
+            if stranger || direct.starts_with("Driver error: `Unknown authentication plugin") {
+                // Servers ask strangers for the plugin of any account: one our client here does not speak, or
+                // one that answers even for an empty password, so that it counts as given.
                 direct = as_it_should_be(user, password);
             }
             // Twice: once a server is asked, then what it said is remembered.

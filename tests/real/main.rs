@@ -9,6 +9,7 @@ mod large;
 mod limits;
 mod load;
 mod login;
+mod own_writes;
 mod playground;
 mod prepared;
 mod protocol;

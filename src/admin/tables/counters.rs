@@ -3,7 +3,7 @@
 use crate::admin::View;
 use crate::admin::table::{Keep, Row, Table, Value, integer, text};
 
-pub(super) static COUNTERS: Table = Table {
+pub(super) const COUNTERS: Table = Table {
     name: "counters",
     doc: "What happened on the front since start, and what is there now.",
     columns: &[

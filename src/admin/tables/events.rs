@@ -4,7 +4,7 @@ use crate::admin::View;
 use crate::admin::calendar::show_utc;
 use crate::admin::table::{Keep, Row, Table, Value, text};
 
-pub(super) static EVENTS: Table = Table {
+pub(super) const EVENTS: Table = Table {
     name: "events",
     doc: "What happened to the cluster; the newest last.",
     columns: &[

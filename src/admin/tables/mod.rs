@@ -11,7 +11,7 @@ mod settings;
 use super::table::Table;
 
 /// In the order of SHOW TABLES.
-pub static ALL: [&Table; 7] = [
+pub(in crate::admin) const ALL: [&Table; 7] = [
     &servers::SERVERS,
     &sessions::SESSIONS,
     &pools::POOLS,
@@ -21,6 +21,6 @@ pub static ALL: [&Table; 7] = [
     &settings::SETTINGS,
 ];
 
-pub fn named(name: &str) -> Option<&'static Table> {
+pub(in crate::admin) fn named(name: &str) -> Option<&'static Table> {
     ALL.into_iter().find(|table| table.name.eq_ignore_ascii_case(name))
 }

@@ -3,7 +3,7 @@
 use crate::admin::View;
 use crate::admin::table::{Keep, Row, Table, Value, float, integer, text};
 
-pub(super) static POOLS: Table = Table {
+pub(super) const POOLS: Table = Table {
     name: "pools",
     doc: "The connections to each server: now, and everything that happened since start.",
     columns: &[

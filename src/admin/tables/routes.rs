@@ -8,7 +8,7 @@ use crate::admin::view::{DigestView, reason};
 use crate::sql::PinSet;
 use crate::topology::{Role, ServerId};
 
-pub(super) static ROUTES: Table = Table {
+pub(super) const ROUTES: Table = Table {
     name: "routes",
     doc: "Each form of statement: where it went, how often, how fast, and why. The costliest first.",
     columns: &[
@@ -20,7 +20,11 @@ pub(super) static ROUTES: Table = Table {
         integer("rows", "Rows sent to clients."),
         float("total_ms", 3, "Time from receipt to the end of the answer, together."),
         float("avg_ms", 3, "The same for one statement."),
-        float("p50_ms", 3, "Half of the statements took no longer; to within a factor of 1.5, as the next two."),
+        float(
+            "p50_ms",
+            3,
+            "Half of the statements took no longer; to within a factor of 1.5, as the next two.",
+        ),
         float("p95_ms", 3, "95 of 100 took no longer."),
         float("p99_ms", 3, "99 of 100 took no longer."),
         text("because", "Why it went there, with counts where there were several reasons."),

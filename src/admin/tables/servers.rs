@@ -4,7 +4,7 @@ use crate::admin::View;
 use crate::admin::table::{Keep, Row, Table, Value, float, integer, text};
 use crate::topology::{Server, Standing};
 
-pub(super) static SERVERS: Table = Table {
+pub(super) const SERVERS: Table = Table {
     name: "servers",
     doc: "The servers of the cluster: role, whether they take statements and why not, connections, statements.",
     columns: &[

@@ -5,7 +5,7 @@ use crate::admin::table::{Keep, Row, Table, Value, float, integer, text};
 use crate::admin::view::{SessionView, pins_in_words, reason};
 use crate::serve::Activity;
 
-pub(super) static SESSIONS: Table = Table {
+pub(super) const SESSIONS: Table = Table {
     name: "sessions",
     doc: "The clients that are logged in: what they do, where, and what ties them to a server.",
     columns: &[

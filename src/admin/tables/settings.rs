@@ -3,7 +3,7 @@
 use crate::admin::View;
 use crate::admin::table::{Keep, Row, Table, Value, text};
 
-pub(super) static SETTINGS: Table = Table {
+pub(super) const SETTINGS: Table = Table {
     name: "settings",
     doc: "The configuration that runs. Passwords are not shown.",
     columns: &[

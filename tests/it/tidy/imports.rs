@@ -5,14 +5,15 @@ use super::source::{Source, find_word, is_word, line_of};
 /// A room and the rooms it may use beside itself and `flavour`, which is everybody's. In the order of `src/lib.rs`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("flavour", &[]),
+    ("gtid", &[]),
     ("config", &[]),
     ("wire", &[]),
     ("net", &["wire"]),
     ("sql", &[]),
     ("topology", &[]),
     ("route", &["config", "sql", "topology"]),
-    ("backend", &["config", "wire", "net", "topology"]),
-    ("serve", &["config", "wire", "net", "sql", "topology", "route", "backend", "shutdown"]),
+    ("backend", &["gtid", "config", "wire", "net", "topology"]),
+    ("serve", &["gtid", "config", "wire", "net", "sql", "topology", "route", "backend", "shutdown"]),
     ("control", &["config", "topology", "shutdown"]),
     (
         "admin",

@@ -1,0 +1,172 @@
+//! What the port looks at and gives orders to.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::commands::Order;
+use super::explain::{Situation, explain};
+use super::select::Asker;
+use super::table::Answer;
+use super::view::{DigestView, PoolView, SessionView, View};
+use crate::config::{Config, FrontTls, FrontTlsMode, User, settings};
+use crate::control::orders::Orders;
+use crate::route::{SessionState, Spread};
+use crate::serve::accounts::CredentialCache;
+use crate::serve::login::{FrontLogin, listed};
+use crate::serve::tls::{FrontKeyError, FrontTlsSetup, load_rsa_key};
+use crate::serve::{DigestStats, House, SessionInfo, client_hash};
+use crate::topology::ServerId;
+use crate::topology::events::Events;
+use crate::wire::{ErrPacket, code};
+
+pub struct Desk {
+    pub house: Arc<House>,
+    pub events: Events,
+    pub orders: Orders,
+    pub config: Arc<Config>,
+    pub login: FrontLogin,
+}
+
+/// How people log in to the port: as the users of `admin.users`, else with the control account's name and
+/// password. No server is asked. The certificate and keys are those of the front.
+pub fn front_login(config: &Config) -> Result<FrontLogin, FrontKeyError> {
+    // Asking for TLS or for certificates is a rule for applications; people on this machine need neither.
+    let mode = match config.listen.tls.mode {
+        FrontTlsMode::Disabled => FrontTlsMode::Disabled,
+        FrontTlsMode::Preferred | FrontTlsMode::Required => FrontTlsMode::Preferred,
+    };
+    let tls = FrontTls { mode, client_ca: None, ..config.listen.tls.clone() };
+    let control = &config.cluster.control;
+    let control = [User { name: control.user.clone(), password: control.password.clone() }];
+    let users = if config.admin.users.is_empty() { &control[..] } else { &config.admin.users };
+    let data_dir: &Path = &config.data_dir;
+    Ok(FrontLogin {
+        tls: FrontTlsSetup::load(&tls, data_dir)?,
+        rsa: load_rsa_key(data_dir)?,
+        users: listed(users),
+        servers: None,
+        accounts: Box::new(|_| None),
+        cache: CredentialCache::new(Duration::ZERO),
+        login_timeout: config.listen.login_timeout,
+    })
+}
+
+impl Desk {
+    /// The proxy at this moment.
+    pub fn view(&self) -> View {
+        let (house, now) = (&*self.house, Instant::now());
+        View {
+            uptime: house.registry.uptime(now),
+            snapshot: Arc::clone(&house.topology.load()),
+            pools: house
+                .pools
+                .iter()
+                .map(|pool| PoolView { gauge: pool.gauge(), counters: pool.counters.all() })
+                .collect(),
+            sessions: house.registry.all().iter().map(|info| self.session(info, now)).collect(),
+            digests: house.digests.all().iter().map(|stats| digest(stats)).collect(),
+            events: self.events.all(),
+            counters: house.counters.all(),
+            settings: settings(&self.config),
+        }
+    }
+
+    fn session(&self, info: &SessionInfo, now: Instant) -> SessionView {
+        let seen = info.seen();
+        SessionView {
+            id: info.id,
+            user: seen.user,
+            peer: info.peer,
+            schema: seen.schema,
+            activity: info.activity(),
+            since: self.house.registry.in_activity_for(info, now),
+            statements: info.statements.load(Relaxed),
+            backend: seen.backend,
+            pins: seen.pins,
+            in_transaction: info.in_transaction(),
+            because: seen.because,
+            statement: seen.statement,
+        }
+    }
+
+    /// EXPLAIN ROUTE for a session that has just begun and has chosen the schema of `asker`.
+    pub fn explain(&self, statement: &str, asker: &Asker) -> Answer {
+        let house = &*self.house;
+        let catalog = house.catalog.load();
+        let judged =
+            house.judge.judge(statement.as_bytes(), &house.dialect(), asker.schema.as_deref(), &catalog);
+        let defaults = house.defaults();
+        let session = SessionState {
+            autocommit: defaults.as_ref().is_none_or(|defaults| defaults.autocommit),
+            serializable: defaults.is_some_and(|defaults| defaults.transaction_isolation == "SERIALIZABLE"),
+            ..SessionState::default()
+        };
+        let spread = Spread {
+            ticket: house.turns.load(Relaxed),
+            client: client_hash(asker.peer.ip()),
+            in_use: &house.in_use(),
+            avoid: &[],
+        };
+        let snapshot = house.topology.load();
+        explain(
+            &judged,
+            &Situation { snapshot: &snapshot, routing: &house.routing, session: &session, spread },
+        )
+    }
+
+    /// Carries out what changes something. The answer is what the OK says.
+    pub fn carry_out(&self, order: &Order, asker: &Asker) -> Result<String, ErrPacket> {
+        let said = match order {
+            Order::Kill { session } => {
+                if !self.house.registry.kill(*session) {
+                    let message = format!("Unknown thread id: {session}");
+                    return Err(ErrPacket::new(code::NO_SUCH_THREAD, message));
+                }
+                format!("session {session} is told to end")
+            }
+            Order::Drain { server } => {
+                let news = self.orders.drain(self.server(server)?);
+                format!("{server} {}", if news { "takes no new statements" } else { "was draining already" })
+            }
+            Order::Undrain { server } => {
+                let news = self.orders.undrain(self.server(server)?);
+                format!("{server} {}", if news { "may take statements again" } else { "was not draining" })
+            }
+            Order::ResetRoutes => {
+                self.house.digests.clear();
+                "statistics count from zero again".to_owned()
+            }
+        };
+        tracing::info!(user = %asker.user, peer = %asker.peer, "admin: {said}");
+        Ok(said)
+    }
+
+    fn server(&self, name: &str) -> Result<ServerId, ErrPacket> {
+        let snapshot = self.house.topology.load();
+        let is_it = |known: &str| known.eq_ignore_ascii_case(name);
+        let server = snapshot.servers.iter().find(|server| is_it(&server.name) || is_it(&server.address));
+        server.map(|server| server.id).ok_or_else(|| {
+            let names: Vec<&str> = snapshot.servers.iter().map(|server| &*server.name).collect();
+            let message = format!("there is no server {name:?}; there are {}", names.join(", "));
+            ErrPacket::new(code::UNKNOWN, message)
+        })
+    }
+}
+
+fn digest(stats: &DigestStats) -> DigestView {
+    DigestView {
+        digest: Arc::clone(&stats.digest),
+        is_read: stats.is_read(),
+        statement: stats.judged(),
+        by_server: stats.by_server.iter().map(|count| count.load(Relaxed)).collect(),
+        reasons: stats.reasons(),
+        errors: stats.errors.load(Relaxed),
+        rows: stats.rows.load(Relaxed),
+        total: Duration::from_micros(stats.micros.load(Relaxed)),
+        p50: stats.latency_percentile(0.50),
+        p95: stats.latency_percentile(0.95),
+        p99: stats.latency_percentile(0.99),
+    }
+}
