@@ -6,6 +6,7 @@ mod binary;
 mod clusters;
 mod faults;
 mod large;
+mod leaks;
 mod limits;
 mod load;
 mod login;
