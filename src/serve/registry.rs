@@ -85,7 +85,12 @@ pub enum Order {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { started: Instant::now(), next_id: AtomicU32::new(1), sessions: Mutex::default(), draining: AtomicBool::new(false) }
+        Self {
+            started: Instant::now(),
+            next_id: AtomicU32::new(1),
+            sessions: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }
     }
 }
 

@@ -178,7 +178,8 @@ impl Session {
     }
 
     fn let_others_hold(&mut self) {
-        let holds = self.model.pending.is_some() || self.model.mine.is_some() || self.model.temporary.is_some();
+        let holds =
+            self.model.pending.is_some() || self.model.mine.is_some() || self.model.temporary.is_some();
         if !holds {
             self.permit = None;
         }
@@ -243,7 +244,8 @@ impl Session {
     async fn check(&mut self) -> Result<()> {
         let seen = variables(&mut self.conn).await?;
         ensure!(seen == self.model.variables, "variables are {seen:?}, not {:?}", self.model.variables);
-        let who: Option<(String, Option<String>)> = self.conn.query_first("SELECT name, @mine FROM who").await?;
+        let who: Option<(String, Option<String>)> =
+            self.conn.query_first("SELECT name, @mine FROM who").await?;
         let should = Some((self.model.schema.to_owned(), self.model.mine.clone()));
         ensure!(who == should, "it is {who:?}, not {should:?}");
         let written = format!("SELECT COUNT(*), DATABASE() FROM written WHERE session = {}", self.number);

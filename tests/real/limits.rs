@@ -277,7 +277,8 @@ async fn draining_ends_in_time(flavour: Flavour) -> Result<()> {
     open.query("INSERT INTO t VALUES (1)").await?;
     let told = Instant::now();
     proxy.terminate()?;
-    eventually("it drains", || async { Ok(TcpStream::connect(("127.0.0.1", proxy.port)).await.is_err()) }).await?;
+    eventually("it drains", || async { Ok(TcpStream::connect(("127.0.0.1", proxy.port)).await.is_err()) })
+        .await?;
     proxy.terminate()?;
     assert_eq!(proxy.ended().await?.code(), Some(0));
     assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());

@@ -16,4 +16,5 @@ mod prepared;
 mod protocol;
 mod raw;
 mod scripts;
+mod sysbench;
 mod through;
