@@ -161,9 +161,9 @@ impl Pool {
                 let checkout = slots.checkout(&wanted.key, |backend| backend.fit(&wanted.settings));
                 // Under the same lock: else what is given back in between is idle, and nobody is told.
                 let turn = matches!(checkout, Checkout::Full).then(|| {
-                    let (waiter, turn) = oneshot::channel();
+                    let (waiter, granted) = oneshot::channel();
                     slots.wait(wanted.key.clone(), waiter);
-                    turn
+                    Turn { pool: self, granted, taken: false }
                 });
                 (checkout, turn)
             };
@@ -179,13 +179,16 @@ impl Pool {
                     drop(old);
                     return self.connect(wanted).await;
                 }
-                Checkout::Full => match self.wait(turn).await? {
-                    Grant::Connection(backend) => match self.lease_idle(backend) {
-                        Some(lease) => return Ok(lease),
-                        None => continue,
-                    },
-                    Grant::Slot => return self.connect(wanted).await,
-                },
+                Checkout::Full => {
+                    let Some(turn) = turn else { continue };
+                    match self.wait(turn).await? {
+                        Grant::Connection(backend) => match self.lease_idle(backend) {
+                            Some(lease) => return Ok(lease),
+                            None => continue,
+                        },
+                        Grant::Slot => return self.connect(wanted).await,
+                    }
+                }
             }
         }
     }
@@ -204,27 +207,17 @@ impl Pool {
         }
     }
 
-    async fn wait(
-        &self,
-        turn: Option<oneshot::Receiver<Grant<Box<Backend>>>>,
-    ) -> Result<Grant<Box<Backend>>, CheckoutError> {
-        let exhausted = CheckoutError::Exhausted(self.limits.wait_timeout);
-        let Some(mut turn) = turn else { return Err(exhausted) };
+    async fn wait(&self, mut turn: Turn<'_>) -> Result<Grant<Box<Backend>>, CheckoutError> {
         self.counters.waited.fetch_add(1, Relaxed);
         let started = Instant::now();
-        let granted = timeout(self.limits.wait_timeout, &mut turn).await;
+        let granted = timeout(self.limits.wait_timeout, &mut turn.granted).await;
         self.counters.wait_micros.fetch_add(started.elapsed().as_micros() as u64, Relaxed);
         if let Ok(Ok(grant)) = granted {
+            turn.taken = true;
             return Ok(grant);
         }
-        turn.close();
-        // What was handed over at the last moment must not be lost: it holds a slot.
-        if let Ok(grant) = turn.try_recv() {
-            return Ok(grant);
-        }
-        self.slots().leave(|waiter| waiter.is_closed());
         self.counters.timed_out.fetch_add(1, Relaxed);
-        Err(exhausted)
+        Err(CheckoutError::Exhausted(self.limits.wait_timeout))
     }
 
     /// A closed or chatty connection is dropped: it gets no second chance.
@@ -477,6 +470,27 @@ impl Pool {
     /// No code under these locks panics half-way, so a poisoned lock still guards whole values.
     fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in line. Given up, it is nobody's, and what was handed over at the last moment goes to the next.
+struct Turn<'a> {
+    pool: &'a Pool,
+    granted: oneshot::Receiver<Grant<Box<Backend>>>,
+    taken: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        self.granted.close();
+        match self.granted.try_recv() {
+            Ok(Grant::Connection(backend)) => self.pool.give_back(backend),
+            Ok(Grant::Slot) => self.pool.slot_closed(),
+            Err(_) => self.pool.slots().leave(|waiter| waiter.is_closed()),
+        }
     }
 }
 

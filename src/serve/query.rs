@@ -91,7 +91,7 @@ impl Session {
             let (route, mut lease) = match self.checkout(&judged, &avoid, started).await {
                 Ok(leased) => leased,
                 Err(refusal) => {
-                    self.refuse(incoming, &refusal).await?;
+                    self.refuse(incoming, refusal).await?;
                     return Ok(None);
                 }
             };
@@ -289,9 +289,12 @@ impl Session {
     /// Leases a connection to the server and makes it ready.
     async fn try_server(&mut self, judged: &Judged, route: Route, server: ServerId) -> Attempt {
         let pool = Arc::clone(self.house.pool(server));
-        let lease = match pool.checkout(&self.wanted).await {
-            Ok(lease) => lease,
-            Err(error) => return setback(error),
+        let checkout = pool.checkout(&self.wanted);
+        let ahead_max = self.ahead_max();
+        let lease = match Self::unless_over(&mut self.client, &self.info, ahead_max, checkout).await {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(error)) => return setback(error),
+            Err(end) => return Attempt::Final(Refusal::Over(end)),
         };
         let (route, mut lease) = match self.prepare(judged, route, lease).await {
             Ok(ready) => ready,
@@ -528,11 +531,16 @@ impl Session {
         let mut topology = self.house.topology.clone();
         // Seen or not, a change since the snapshot was loaded is worth another look at once.
         let pause = PRIMARY_RETRY.min(limit.saturating_sub(started.elapsed()));
-        let _ = tokio::time::timeout(pause, topology.changed()).await;
-        Ok(())
+        let changed = tokio::time::timeout(pause, topology.changed());
+        let ahead_max = self.ahead_max();
+        let waited = Self::unless_over(&mut self.client, &self.info, ahead_max, changed).await;
+        waited.map(drop).map_err(Refusal::Over)
     }
 
-    async fn refuse(&mut self, incoming: Incoming, refusal: &Refusal) -> Result<(), End> {
+    async fn refuse(&mut self, incoming: Incoming, refusal: Refusal) -> Result<(), End> {
+        if let Refusal::Over(end) = refusal {
+            return Err(end);
+        }
         let snapshot = self.house.topology.load().clone();
         let mut packet = refusal.packet(&snapshot);
         let mut loss = None;
@@ -545,7 +553,7 @@ impl Session {
         }
         if let (Some(loss), Refusal::Settle(ExchangeError::Lost(error))) = (loss, refusal) {
             let server = self.info.seen().server.map(|id| Arc::clone(&snapshot.server(id).name));
-            packet = loss.packet(server.as_deref().unwrap_or("unknown"), error);
+            packet = loss.packet(server.as_deref().unwrap_or("unknown"), &error);
         }
         let sequence = self.skip_command(incoming).await?;
         self.write(&packet.payload(), sequence).await?;

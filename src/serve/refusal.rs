@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::session::End;
 use crate::backend::{CheckoutError, ConnectError, ExchangeError};
 use crate::topology::{Snapshot, Standing};
 use crate::wire::{ErrPacket, code};
@@ -14,6 +15,8 @@ pub(super) enum Refusal {
     NoSuchServer,
     Checkout(CheckoutError),
     Settle(ExchangeError),
+    /// Nobody waits for it any more.
+    Over(End),
 }
 
 impl Refusal {
@@ -39,6 +42,7 @@ impl Refusal {
             Refusal::Checkout(error) => ErrPacket::new(code::UNKNOWN, error.to_string()),
             Refusal::Settle(ExchangeError::Refused(error)) => error.clone(),
             Refusal::Settle(error) => ErrPacket::new(code::NET_READ_ERROR, error.to_string()),
+            Refusal::Over(_) => ErrPacket::new(code::QUERY_INTERRUPTED, "Query execution was interrupted"),
         }
     }
 }

@@ -249,6 +249,11 @@ impl SessionInfo {
         Orders(self.orders.load(SeqCst)).has(Order::Kill)
     }
 
+    /// Puts back orders that were taken and not obeyed.
+    pub(super) fn leave_orders(&self, orders: Orders) {
+        self.orders.fetch_or(orders.0, SeqCst);
+    }
+
     /// Takes the orders left since the last look, and arranges to be woken by the next.
     pub(super) fn poll_orders(&self, cx: &Context<'_>) -> Orders {
         // The waker goes in first: an order left after the look below finds it.

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -181,6 +182,49 @@ impl Session {
                 Woken::Orders(orders) => self.obey(orders).await?,
             }
         }
+    }
+
+    /// Waits before a statement is sent, and no longer than somebody waits for its answer.
+    pub(super) async fn unless_over<T>(
+        client: &mut Channel,
+        info: &SessionInfo,
+        ahead_max: usize,
+        what: impl Future<Output = T>,
+    ) -> Result<T, End> {
+        let mut what = pin!(what);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = what.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            let orders = info.poll_orders(cx);
+            if !orders.is_empty() {
+                // Whatever it is, the session is told again when it rests.
+                info.leave_orders(orders);
+            }
+            if orders.has(Order::Kill) {
+                return Poll::Ready(Err(End::Killed));
+            }
+            if orders.has(Order::DrainNow) {
+                return Poll::Ready(Err(End::Drained));
+            }
+            while client.input().len() < ahead_max {
+                match client.poll_fill(cx) {
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(End::ClientGone(io::ErrorKind::UnexpectedEof.into())));
+                    }
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(End::ClientGone(error))),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Input that may pile up while a statement waits to be sent.
+    pub(super) fn ahead_max(&self) -> usize {
+        self.house.limits.statement_buffer + PREFIX_LEN
     }
 
     async fn obey(&mut self, orders: Orders) -> Result<(), End> {

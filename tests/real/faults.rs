@@ -2,16 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use pointsman::config::Config;
 use pointsman::flavour::Flavour;
-use pointsman::playground::{Cluster, Options, ROOT, Server};
+use pointsman::playground::{APP, Cluster, Options, ROOT, Server};
+use pointsman::serve::{Activity, SessionInfo};
 use pointsman::topology::{Exclusion, Snapshot, Standing};
+use pointsman::wire::Expect;
 
 use crate::clusters::{both, private, schema, shared};
 use crate::load::{Answer, Readers, by_server, eventually, refusal};
+use crate::raw::{Raw, query};
 use crate::through::{Proxy, shared_proxy};
 
 both![
@@ -21,6 +24,7 @@ both![
     stopped_and_lagging_replicas_take_no_reads,
     reads_go_on_without_a_primary,
     write_waits_for_its_primary,
+    waiting_writes_of_those_who_left_are_not_run,
     write_in_flight_is_not_repeated,
     transactions_die_with_their_primary,
     read_only_transaction_dies_with_its_replica,
@@ -195,7 +199,7 @@ async fn reads_go_on_without_a_primary(flavour: Flavour) -> Result<()> {
     readers.answered_by(2, 50).await?;
     // New clients are let in too, and asked for their password.
     proxy.connect().await?;
-    let wrong = Conn::new(proxy.opts(pointsman::playground::APP).pass(Some("wrong"))).await;
+    let wrong = Conn::new(proxy.opts(APP).pass(Some("wrong"))).await;
     assert_eq!(refusal(wrong.map(drop))?.0, 1045);
     cluster.primary.start().await?;
     proxy.published(|snapshot| snapshot.primary.is_some()).await;
@@ -226,7 +230,7 @@ async fn write_waits_for_its_primary(flavour: Flavour) -> Result<()> {
     proxy.published(|snapshot| snapshot.primary.is_none()).await;
     eventually("all wait", || async {
         let sessions = proxy.running.house.registry.all();
-        let waits = |info: &std::sync::Arc<_>| activity(info) == pointsman::serve::Activity::Waiting;
+        let waits = |info: &std::sync::Arc<_>| activity(info) == Activity::Waiting;
         Ok(sessions.iter().filter(|info| waits(info)).count() == 4)
     })
     .await?;
@@ -241,8 +245,44 @@ async fn write_waits_for_its_primary(flavour: Flavour) -> Result<()> {
     Ok(())
 }
 
-fn activity(info: &pointsman::serve::SessionInfo) -> pointsman::serve::Activity {
+fn activity(info: &SessionInfo) -> Activity {
     info.activity()
+}
+
+/// By the time the primary is back they may have been told that it failed, and have tried again.
+async fn waiting_writes_of_those_who_left_are_not_run(flavour: Flavour) -> Result<()> {
+    let (cluster, proxy) = rig(flavour, 1, |config| {
+        impatient(config);
+        config.routing.primary_wait = Duration::from_secs(60);
+    })
+    .await?;
+    let mut raw = Vec::new();
+    for _ in 0..3 {
+        raw.push(Raw::connect(proxy.running.front.port(), APP, Some("app")).await?);
+    }
+    let [mut leaves, mut is_killed, mut stays] = <[Raw; 3]>::try_from(raw).ok().context("three")?;
+    let mut killer = proxy.connect().await?;
+    cluster.primary.kill().await;
+    for client in [&mut leaves, &mut is_killed, &mut stays] {
+        client.send(&query("INSERT INTO fruit (name) VALUES ('waited')")).await?;
+    }
+    let registry = &proxy.running.house.registry;
+    eventually("all wait", || async {
+        let sessions = registry.all();
+        Ok(sessions.iter().filter(|info| info.activity() == Activity::Waiting).count() == 3)
+    })
+    .await?;
+    let (left, killed) = (leaves.conn.thread_id, is_killed.conn.thread_id);
+    drop(leaves);
+    eventually("its session is over", || async { Ok(registry.get(left).is_none()) }).await?;
+    killer.query_drop(format!("KILL {killed}")).await?;
+    assert!(is_killed.is_closed().await);
+    cluster.primary.start().await?;
+    assert_eq!(stays.reply(Expect::Results).await?[0][0], 0);
+    let rows: Option<u32> =
+        killer.query_first("SELECT COUNT(*) FROM fruit WHERE name = 'waited' FOR UPDATE").await?;
+    assert_eq!(rows, Some(1));
+    Ok(())
 }
 
 async fn write_in_flight_is_not_repeated(flavour: Flavour) -> Result<()> {
@@ -309,7 +349,7 @@ async fn transactions_die_with_their_primary(flavour: Flavour) -> Result<()> {
     eventually("both are on their way", || async {
         let is_active = |id| {
             let info = proxy.running.house.registry.get(id);
-            info.is_some_and(|info| info.activity() == pointsman::serve::Activity::Active)
+            info.is_some_and(|info| info.activity() == Activity::Active)
         };
         Ok(is_active(commit_id) && is_active(begin_id))
     })

@@ -104,11 +104,19 @@ async fn waiting_for_a_connection_is_in_order_and_ends(flavour: Flavour) -> Resu
         });
         eventually("it stands in line", || async { Ok(pool.gauge().waiting == number + 1) }).await?;
     }
+    // One that leaves is not waited for, nor does it run; its place in line costs nobody a connection.
+    let mut leaves = Raw::connect(proxy.running.front.port(), APP, Some("app")).await?;
+    leaves.send(&query("INSERT INTO fruit (name) VALUES ('left')")).await?;
+    eventually("it stands in line", || async { Ok(pool.gauge().waiting == 6) }).await?;
+    drop(leaves);
+    eventually("it has left", || async { Ok(pool.gauge().waiting == 5) }).await?;
     holder.query_drop("COMMIT").await?;
     while let Some(waiter) = waiters.join_next().await {
         waiter??;
     }
     assert_eq!(*served.lock().expect("nobody panics with it"), [0, 1, 2, 3, 4]);
+    let rows = holder.query_first("SELECT COUNT(*) FROM fruit WHERE name = 'left' FOR UPDATE").await?;
+    assert_eq!(rows, Some(0));
     Ok(())
 }
 
