@@ -97,6 +97,7 @@ fn house(config: &Config, topology: topology::Reader, dictionary: topology::cata
         limits: config.limits.clone(),
         registry: Registry::default(),
         digests: Digests::new(16, 3),
+        positions: pointsman::serve::Positions::new(3),
         statements: Statements::default(),
         counters: Counters::default(),
         turns: AtomicU64::new(0),
