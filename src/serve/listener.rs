@@ -64,7 +64,7 @@ impl Bound {
                 () = &mut drained => break,
             };
             match accepted {
-                Ok((tcp, _)) => admit(tcp, &house, &admission),
+                Ok((tcp, _)) => admit(tcp, &house, &admission, shutdown.clone()),
                 Err(error) => {
                     // Out of descriptors, most likely: give the clients that leave time to do so.
                     tracing::warn!(%error, "cannot accept clients");
@@ -80,7 +80,7 @@ impl Bound {
 
 /// No new clients; transactions finish within the limit, the others are told at once.
 async fn drain(house: &House, admission: &Semaphore, shutdown: &mut Shutdown) {
-    house.registry.order_all(Order::Drain);
+    house.registry.drain();
     let limit = house.limits.drain_timeout;
     let all = u32::try_from(house.listen.max_clients).unwrap_or(u32::MAX);
     let finished = tokio::select! {
@@ -95,7 +95,7 @@ async fn drain(house: &House, admission: &Semaphore, shutdown: &mut Shutdown) {
     }
 }
 
-fn admit(tcp: TcpStream, house: &Arc<House>, admission: &Arc<Semaphore>) {
+fn admit(tcp: TcpStream, house: &Arc<House>, admission: &Arc<Semaphore>, mut shutdown: Shutdown) {
     house.counters.accepted.fetch_add(1, Relaxed);
     // A socket that cannot be tuned still works.
     let _ = tcp.set_nodelay(true);
@@ -113,7 +113,12 @@ fn admit(tcp: TcpStream, house: &Arc<House>, admission: &Arc<Semaphore>) {
     tokio::spawn(async move {
         // Logging in and serving are separate futures, so that an idle session does not carry the size of a
         // login; boxed, because the larger of the two is only needed once.
-        let logged_in = Box::pin(log_in(channel, &house)).await;
+        let logged_in = tokio::select! {
+            logged_in = Box::pin(log_in(channel, &house)) => logged_in,
+            // Whoever has not logged in by then is new, and nobody to wait for.
+            () = shutdown.draining() => None,
+        };
+        drop(shutdown);
         if let Some((id, logged_in)) = logged_in {
             serve(id, logged_in, &house).await;
         }

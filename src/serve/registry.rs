@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{
-    AtomicU8, AtomicU32, AtomicU64,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,8 @@ pub struct Registry {
     started: Instant,
     next_id: AtomicU32,
     sessions: Mutex<HashMap<u32, Arc<SessionInfo>>>,
+    /// What those are told who come too late to have been told with all others.
+    draining: AtomicBool,
 }
 
 /// One session as seen from outside. Written by its own task, read by anybody.
@@ -83,7 +85,12 @@ pub enum Order {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { started: Instant::now(), next_id: AtomicU32::new(1), sessions: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            next_id: AtomicU32::new(1),
+            sessions: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }
     }
 }
 
@@ -113,6 +120,9 @@ impl Registry {
             in_transaction: AtomicU8::new(0),
         });
         self.sessions().insert(id, Arc::clone(&info));
+        if self.draining.load(SeqCst) {
+            info.order(Order::Drain);
+        }
         info
     }
 
@@ -148,6 +158,12 @@ impl Registry {
     /// Time since start.
     pub fn uptime(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
+    }
+
+    /// Tells every session, those that are just logging in too, to end at its next rest outside a transaction.
+    pub fn drain(&self) {
+        self.draining.store(true, SeqCst);
+        self.order_all(Order::Drain);
     }
 
     /// Tells every session.
