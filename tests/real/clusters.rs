@@ -36,9 +36,12 @@ pub(crate) async fn private(options: Options) -> Result<Cluster> {
 /// connection) must not end with the test that happened to start it.
 pub(crate) fn block_on(test: impl Future<Output = Result<()>>) -> Result<()> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    const LIMIT: Duration = Duration::from_secs(120);
+    const SECONDS: u64 = 120;
+    // More for long runs by hand.
+    let seconds = std::env::var("POINTSMAN_TEST_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let limit = Duration::from_secs(seconds.unwrap_or(SECONDS));
     let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("a runtime can be built"));
-    runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.context("the test hangs")? })
+    runtime.block_on(async { tokio::time::timeout(limit, test).await.context("the test hangs")? })
 }
 
 /// A fresh schema for one test, so that tests do not see each other's tables.
