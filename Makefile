@@ -14,6 +14,9 @@ test: ## Every test, hermetic and against real MariaDB and MySQL
 check: ## What CI runs: formatting, lints, documentation, dependencies, every test
 	@scripts/check
 
+bench: ## What the proxy costs, beside HAProxy, in half an hour; OPTIONS=--quick: in minutes; OPTIONS=--help: more
+	@scripts/need-toolchain && scripts/install-servers mysql && scripts/install-bench && $(CARGO) bench --locked --bench cluster -- $(OPTIONS)
+
 bless: ## Rewrite the expected results of case files; read the diff before you commit it
 	BLESS=1 $(CARGO) test --test it
 

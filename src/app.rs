@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
+use crate::admin::{self, Desk};
 use crate::backend::{BackendTlsSetup, Pool, SessionSetup, Target};
 use crate::config::Config;
 use crate::control::{self, Control, Outlook};
@@ -33,6 +34,8 @@ const DIGEST_STATS_MAX: usize = 10_000;
 pub struct Running {
     /// Where clients connect.
     pub front: SocketAddr,
+    /// Where people connect; `None` where the port is switched off.
+    pub admin: Option<SocketAddr>,
     pub house: Arc<House>,
     pub outlook: Outlook,
     finished: JoinHandle<()>,
@@ -61,21 +64,38 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let bound = serve::bind(config.listen.address)
         .with_context(|| format!("cannot listen on {}", config.listen.address))?;
     let front = bound.address()?;
+    let desk_port = match config.admin.address {
+        Some(address) => {
+            Some(admin::bind(address).with_context(|| format!("cannot listen on {address} (admin)"))?)
+        }
+        None => None,
+    };
+    let admin_address = desk_port.as_ref().map(admin::Bound::address).transpose()?;
     let (control, outlook) = Control::new(&config.cluster, config.routing.max_lag);
     let house = Arc::new(house(&config, &outlook)?);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(control::run(control, shutdown.clone()));
     tasks.spawn(catalog::follow(outlook.catalog.clone(), Arc::clone(&house.catalog), house.pools.clone()));
     tasks.spawn(follow_topology(outlook.topology.clone(), house.pools.clone()));
+    if let Some(port) = desk_port {
+        let desk = Desk {
+            house: Arc::clone(&house),
+            events: outlook.events.clone(),
+            orders: outlook.orders.clone(),
+            login: admin::front_login(&config).context("the admin port's login")?,
+            config: Arc::new(config.clone()),
+        };
+        tasks.spawn(port.run(Arc::new(desk), shutdown.clone()));
+    }
     first_look(outlook.topology.clone()).await;
-    tracing::info!(%front, servers = config.cluster.servers.len(), "serving");
+    tracing::info!(%front, admin = ?admin_address, servers = config.cluster.servers.len(), "serving");
     let served = bound.run(Arc::clone(&house), shutdown);
     let finished = tokio::spawn(async move {
         served.await;
         // The rest has nobody left to work for.
         drop(tasks);
     });
-    Ok(Running { front, house, outlook, finished })
+    Ok(Running { front, admin: admin_address, house, outlook, finished })
 }
 
 fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {

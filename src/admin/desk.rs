@@ -117,15 +117,18 @@ impl Desk {
     }
 
     /// Carries out what changes something. The answer is what the OK says.
-    pub fn carry_out(&self, order: &Order, asker: &Asker) -> Result<String, ErrPacket> {
+    pub async fn carry_out(&self, order: &Order, asker: &Asker) -> Result<String, ErrPacket> {
         let said = match order {
-            Order::Kill { session } => {
-                if !self.house.registry.kill(*session) {
+            Order::Kill { session } => match self.house.kill(*session).await {
+                None => {
                     let message = format!("Unknown thread id: {session}");
                     return Err(ErrPacket::new(code::NO_SUCH_THREAD, message));
                 }
-                format!("session {session} is told to end")
-            }
+                Some(Ok(())) => format!("session {session} is told to end"),
+                Some(Err(error)) => {
+                    format!("session {session} ends when its statement has: {}", error.message)
+                }
+            },
             Order::Drain { server } => {
                 let news = self.orders.drain(self.server(server)?);
                 format!("{server} {}", if news { "takes no new statements" } else { "was draining already" })

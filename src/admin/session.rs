@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::answer::{Outcome, answer};
-use super::commands::{Order, Request};
+use super::commands::Request;
 use super::desk::Desk;
 use super::grammar::{Unparsed, parse};
 use super::select::{Asker, select};
@@ -122,6 +122,10 @@ impl Session {
                 self.asker.schema = Some(schema);
                 Reply::Ok(String::new())
             }
+            Ok(Request::Order(order)) => match self.desk.carry_out(&order, &self.asker).await {
+                Ok(said) => Reply::Ok(said),
+                Err(error) => Reply::Error(error),
+            },
             Ok(request) => self.reply(request).await,
             Err(unparsed) => Reply::Error(unparsed.packet()),
         };
@@ -205,19 +209,11 @@ impl Session {
 fn respond(request: &Request, desk: &Desk, asker: &Asker) -> Reply {
     match request {
         Request::Explain { statement } => Reply::Rows(desk.explain(statement, asker)),
-        Request::Order(order) => carry_out(order, desk, asker),
         Request::Select(sql) => match select(sql, &desk.view(), asker) {
             Ok(answer) => Reply::Rows(answer),
             Err(error) => Reply::Error(error.packet()),
         },
         request => look(request, &desk.view()),
-    }
-}
-
-fn carry_out(order: &Order, desk: &Desk, asker: &Asker) -> Reply {
-    match desk.carry_out(order, asker) {
-        Ok(said) => Reply::Ok(said),
-        Err(error) => Reply::Error(error),
     }
 }
 

@@ -18,7 +18,8 @@ mod tests;
 pub use accounts::{APP, Account, CONTROL, ROOT};
 pub use cluster::{Cluster, Options};
 pub use error::Error;
-pub use programs::Programs;
+pub use ports::free as free_port;
+pub use programs::{Programs, cache};
 pub use server::Server;
 pub use tour::{TourOptions, config, run};
 

@@ -8,7 +8,7 @@ const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
 /// A port nobody listens on at this moment. Somebody may take it before the server does: the caller tries again.
-pub(super) fn free() -> Option<u16> {
+pub fn free() -> Option<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     (0..COUNT).find_map(|_| {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

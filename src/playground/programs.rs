@@ -41,7 +41,7 @@ impl Programs {
 }
 
 /// Where things that may be made again are kept between runs.
-pub(super) fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let home = || env::var_os("HOME").map_or_else(env::temp_dir, PathBuf::from);
     let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     named("POINTSMAN_CACHE")

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::registry::{Order, SessionInfo};
+use super::house::House;
+use super::registry::{Activity, Order, SessionInfo};
 use super::session::{End, Incoming, Session};
 use crate::backend::{ExchangeError, Lease, Pool, Wanted};
 use crate::sql;
@@ -116,6 +117,25 @@ impl Session {
             // Held until here, so that its slot is not counted as free while the server is still at work.
             drop(lease);
         });
+    }
+}
+
+impl House {
+    /// Ends a session on an operator's behalf, and the statement that a server works on for it. `None`: there is
+    /// no such session. An error: it ends, but not before its statement does, and why.
+    pub async fn kill(&self, id: u32) -> Option<Result<(), ErrPacket>> {
+        let target = self.registry.get(id)?;
+        // Before its statement is killed, so that it does not run it again elsewhere.
+        target.order(Order::Kill);
+        let seen = target.seen();
+        let Some((server, thread)) = seen.backend.filter(|_| target.activity() == Activity::Active) else {
+            return Some(Ok(()));
+        };
+        // Every account may kill its own threads; the proxy's own need not be allowed to.
+        match kill_thread(self.pool(server), &target.wanted(), "KILL", thread).await {
+            Err(error) if error.code != code::NO_SUCH_THREAD => Some(Err(error)),
+            _ => Some(Ok(())),
+        }
     }
 }
 

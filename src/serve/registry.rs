@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use crate::backend::{Key, Opening, Settings, Wanted};
 use crate::route::Because;
 use crate::sql::{PinSet, Statement};
 use crate::topology::ServerId;
@@ -28,6 +29,8 @@ pub struct SessionInfo {
     /// What the client knows as its connection id.
     pub id: u32,
     pub peer: SocketAddr,
+    /// How its connections are opened; an operator's KILL is said in its name.
+    login: (Key, Opening),
     pub connected: Instant,
     seen: Mutex<Seen>,
     activity: AtomicU8,
@@ -105,11 +108,12 @@ impl Registry {
         }
     }
 
-    pub fn add(&self, id: u32, peer: SocketAddr, user: &Arc<str>) -> Arc<SessionInfo> {
-        let seen = Seen { user: Arc::clone(user), ..Seen::default() };
+    pub fn add(&self, id: u32, peer: SocketAddr, wanted: &Wanted) -> Arc<SessionInfo> {
+        let seen = Seen { user: Arc::clone(&wanted.key.user), ..Seen::default() };
         let info = Arc::new(SessionInfo {
             id,
             peer,
+            login: (wanted.key.clone(), wanted.opening.clone()),
             connected: Instant::now(),
             seen: Mutex::new(seen),
             activity: AtomicU8::new(Activity::Idle as u8),
@@ -144,15 +148,6 @@ impl Registry {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Ends a session from outside. Whether there was one.
-    pub fn kill(&self, id: u32) -> bool {
-        let session = self.get(id);
-        if let Some(session) = &session {
-            session.order(Order::Kill);
-        }
-        session.is_some()
     }
 
     /// Time since start.
@@ -216,6 +211,12 @@ impl SessionInfo {
 
     pub fn in_transaction(&self) -> bool {
         self.in_transaction.load(Relaxed) != 0
+    }
+
+    /// A connection like those of the session, fresh.
+    pub(super) fn wanted(&self) -> Wanted {
+        let (key, opening) = self.login.clone();
+        Wanted { key, settings: Settings::with_schema(opening.schema.clone()), opening }
     }
 
     pub fn seen(&self) -> Seen {

@@ -108,7 +108,7 @@ impl Session {
         let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
         let serializable = is_serializable(&wanted.settings, defaults.as_deref());
         Self {
-            info: house.registry.add(id, peer, &user),
+            info: house.registry.add(id, peer, &wanted),
             client: channel,
             capabilities,
             state: SessionState { autocommit, serializable, ..SessionState::default() },

@@ -75,6 +75,10 @@ fn every_example_of_the_documented_file_is_accepted() {
     assert_eq!(config.admin.users.len(), 1);
     assert!(config.listen.tls.certificate.is_some() && config.listen.tls.client_ca.is_some());
     assert!(config.cluster.tls.ca.is_some() && config.cluster.tls.key.is_some());
+    for (key, value) in config::settings(&config) {
+        let value = value.unwrap_or_else(|| panic!("{key} is given, and SHOW SETTINGS does not show it"));
+        assert!(!value.contains("secret") && value != "from the environment", "{key} shows a password");
+    }
 }
 
 fn is_key((name, _): (&str, &str)) -> bool {

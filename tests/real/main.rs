@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
 
+mod admin;
 mod binary;
 mod clusters;
 mod faults;

@@ -48,7 +48,7 @@ async fn sysbench_runs_and_is_split(flavour: Flavour) -> Result<()> {
         assert_eq!(proxy.running.house.counters.corrected.load(Relaxed), 0);
         let reads: Vec<u64> =
             (0..=2).map(|server| after[server]["Com_select"] - between[server]["Com_select"]).collect();
-        println!("{flavour} {mode}: autocommit reads by server {reads:?}");
+        eprintln!("{flavour} {mode}: autocommit reads by server {reads:?}");
         ensure!(reads[1].min(reads[2]) > 100, "{reads:?}");
         assert!(reads[1].abs_diff(reads[2]) * 10 < reads[1].max(reads[2]), "{mode}: {reads:?}");
         assert!(reads[0] * 10 < reads[1], "{mode}: {reads:?}");
@@ -73,7 +73,7 @@ async fn sysbench(proxy: &Proxy, command: &[&str], mode: &str, seconds: &str) ->
         .await
         .context("sysbench is needed here: apt-get install sysbench")?;
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{command:?} {mode}\n{said}");
+    eprintln!("{command:?} {mode}\n{said}");
     ensure!(output.status.success() && !said.contains("FATAL") && errors.is_empty(), "{said}\n{errors}");
     if command.contains(&"run") {
         ensure!(said.contains("reconnects:                          0 "), "{said}");
