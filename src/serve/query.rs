@@ -683,6 +683,14 @@ fn setback(error: CheckoutError) -> Attempt {
             ConnectError::Unreachable(_) | ConnectError::Timeout(_) | ConnectError::Protocol(_),
         ) => true,
         CheckoutError::Connect(ConnectError::Refused(refused)) => refused.code == code::SERVER_SHUTDOWN,
+        // A server that leaves in mid-handshake; other troubles of TLS do not go away by themselves.
+        CheckoutError::Connect(ConnectError::Tls(error)) => matches!(
+            error.kind(),
+            std::io::ErrorKind::UnexpectedEof
+                | std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::ConnectionAborted
+                | std::io::ErrorKind::BrokenPipe
+        ),
         CheckoutError::Setup(error) => is_gone(error),
         _ => false,
     };

@@ -10,7 +10,9 @@ use crate::wire::{ErrPacket, code};
 /// Why a statement got no server.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    NoPrimary { waited: Duration },
+    NoPrimary {
+        waited: Duration,
+    },
     NoReplica,
     NoSuchServer,
     Checkout(CheckoutError),
