@@ -36,7 +36,7 @@ pub(crate) async fn private(options: Options) -> Result<Cluster> {
 /// connection) must not end with the test that happened to start it.
 pub(crate) fn block_on(test: impl Future<Output = Result<()>>) -> Result<()> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    const SECONDS: u64 = 120;
+    const SECONDS: u64 = 300;
     // More for long runs by hand.
     let seconds = std::env::var("POINTSMAN_TEST_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     let limit = Duration::from_secs(seconds.unwrap_or(SECONDS));
