@@ -44,11 +44,10 @@ impl Lease {
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
     /// list unless they read a table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
-        let setup = self.pool.setup();
         let forgotten = self.prepared.clear();
         self.pool.count_prepared(0, forgotten);
         let limit = self.pool.exchange_limit();
-        in_time(limit, self.reset(&setup)).await
+        in_time(limit, self.reset()).await
     }
 
     /// The server's number of a statement, prepared first where it is not. The session's own settings are

@@ -144,10 +144,6 @@ impl Pool {
         self.limits.connect_timeout
     }
 
-    pub(super) fn setup(&self) -> SessionSetup {
-        self.setup
-    }
-
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -320,7 +316,7 @@ impl Pool {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close(backend) };
         runtime.spawn(async move {
             self.count_prepared(0, backend.prepared.clear());
-            match timeout(self.limits.connect_timeout, backend.reset(&self.setup)).await {
+            match timeout(self.limits.connect_timeout, backend.reset()).await {
                 Ok(Ok(())) => {
                     self.counters.reset.fetch_add(1, Relaxed);
                     self.give_back(backend);

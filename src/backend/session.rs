@@ -25,7 +25,8 @@ pub struct Backend {
     pub settings: Settings,
     /// Statements prepared on it.
     pub(super) prepared: PreparedHere,
-    version: Version,
+    /// The statement that switches the trackers on, as this server takes it.
+    set_up: String,
     user: Arc<str>,
     profile: u32,
     collation: u16,
@@ -61,14 +62,13 @@ impl Backend {
         setup: &SessionSetup,
     ) -> Result<Self, ExchangeError> {
         let version = Version::parse(&conn.version);
-        let statement = setup.statement(version);
-        exchange(&mut conn, &query(&statement)).await?;
+        let set_up = track(&mut conn, (setup.tracked)(version), version).await?;
         Ok(Self {
+            set_up,
             conn,
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
             prepared: PreparedHere::default(),
-            version,
             user: Arc::clone(&wanted.key.user),
             profile: wanted.key.profile,
             collation: wanted.key.collation,
@@ -124,14 +124,14 @@ impl Backend {
     }
 
     /// Makes the server forget the session: transaction, locks, temporary tables, variables.
-    pub(super) async fn reset(&mut self, setup: &SessionSetup) -> Result<(), ExchangeError> {
+    pub(super) async fn reset(&mut self) -> Result<(), ExchangeError> {
         exchange(&mut self.conn, &[Command::RESET_CONNECTION]).await?;
         // A reset also forgets the character set named at login.
         let Baseline { charset, collation } = baseline(self.collation);
         let names = format!(
             "{},character_set_client='{charset}',character_set_results='{charset}',\
              collation_connection='{collation}'",
-            setup.statement(self.version)
+            self.set_up
         );
         exchange(&mut self.conn, &query(&names)).await?;
         self.settings = Settings::with_schema(self.settings.schema.take());
@@ -245,19 +245,39 @@ impl Backend {
     }
 }
 
-impl SessionSetup {
-    fn statement(&self, version: Version) -> String {
-        let tracked = (self.tracked)(version).join(",");
-        // The names are the same in both flavours, but MariaDB reports GTIDs as a variable.
-        let gtid = if version.flavour == Flavour::MariaDb { ",last_gtid" } else { "" };
-        let mut statement = format!(
-            "SET session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='{tracked}{gtid}'"
-        );
-        if version.flavour == Flavour::MySql {
-            statement.push_str(",session_track_gtids=OWN_GTID");
-        }
-        statement
+/// Switches the trackers on. A server that does not know one of the variables is asked without it: what it
+/// does not know, no session can set there. (MySQL only warns.) Returns the statement it took.
+async fn track(conn: &mut Conn, variables: &[&str], version: Version) -> Result<String, ExchangeError> {
+    let mut variables = variables.to_vec();
+    // The names are the same in both flavours, but MariaDB reports GTIDs as a variable.
+    if version.flavour == Flavour::MariaDb {
+        variables.push("last_gtid");
     }
+    loop {
+        let statement = tracking(&variables, version);
+        let Err(error) = exchange(conn, &query(&statement)).await else { return Ok(statement) };
+        let unknown = match &error {
+            ExchangeError::Refused(refused) if refused.code == wire::code::UNKNOWN_SYSTEM_VARIABLE => {
+                variables.iter().position(|name| refused.message.contains(&format!("'{name}'")))
+            }
+            _ => None,
+        };
+        match unknown {
+            Some(at) => drop(variables.remove(at)),
+            None => return Err(error),
+        }
+    }
+}
+
+fn tracking(variables: &[&str], version: Version) -> String {
+    let variables = variables.join(",");
+    let mut statement = format!(
+        "SET session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='{variables}'"
+    );
+    if version.flavour == Flavour::MySql {
+        statement.push_str(",session_track_gtids=OWN_GTID");
+    }
+    statement
 }
 
 fn query(statement: &str) -> Vec<u8> {

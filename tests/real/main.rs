@@ -13,6 +13,7 @@ mod load;
 mod login;
 mod own_writes;
 mod playground;
+mod pools;
 mod prepared;
 mod protocol;
 mod raw;
