@@ -135,10 +135,11 @@ impl Channel {
         }
     }
 
-    /// Whether there is something to read, or the peer has closed; needs no buffer to tell.
+    /// Whether `poll_fill` is worth a try: there may be something to read, or the peer may have closed. Needs no
+    /// buffer to tell; where there is one, `poll_fill` tells as well.
     pub fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.stream {
-            _ if !self.input.is_empty() => Poll::Ready(Ok(())),
+            _ if self.input.capacity() > 0 => Poll::Ready(Ok(())),
             Stream::Tcp(tcp) => tcp.poll_read_ready(cx),
             // rustls may hold decrypted bytes that the socket says nothing of.
             Stream::Tls(_) => Poll::Ready(Ok(())),

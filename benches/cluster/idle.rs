@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use pointsman::backend::{BackendTlsSetup, Conn, Credential, Login, Target};
 use pointsman::config::{BackendTls, BackendTlsMode, Config};
 use pointsman::playground::{APP, Cluster};
 use pointsman::wire::auth::Password;
+use pointsman::wire::{self, Command, Event, Expect, ResponseTracker};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -16,6 +17,9 @@ use crate::process;
 
 /// How long clients rest before memory is read.
 const REST: Duration = Duration::from_secs(5);
+
+/// What each of them runs once.
+const STATEMENT: &[u8] = b"SELECT name FROM fruit";
 
 /// Clients that log in at the same time.
 const AT_ONCE: usize = 32;
@@ -26,6 +30,8 @@ pub(crate) struct Idle {
     pub(crate) name: String,
     /// Clients and KiB, from none upwards.
     pub(crate) resident: Vec<(usize, u64)>,
+    /// KiB when each of them has run a statement.
+    pub(crate) used: u64,
     /// KiB after all of them have left.
     pub(crate) after: u64,
     /// Processor time of the proxy for each login, in microseconds.
@@ -60,10 +66,15 @@ pub(crate) async fn measure(kind: &Kind, cluster: &Cluster, numbers: &[usize]) -
         sleep(REST).await;
         resident.push((number, process::resident(pid)?));
     }
+    for client in &mut clients {
+        ask(client).await?;
+    }
+    sleep(REST).await;
+    let used = process::resident(pid)?;
     drop(clients);
     sleep(REST).await;
     let after = process::resident(pid)?;
-    Ok(Some(Idle { name: contender.name.clone(), resident, after, login_micros }))
+    Ok(Some(Idle { name: contender.name.clone(), resident, used, after, login_micros }))
 }
 
 /// Logs in until there are as many.
@@ -91,4 +102,26 @@ async fn grow(clients: &mut Vec<Conn>, number: usize, contender: &Contender) -> 
         }
     }
     Ok(())
+}
+
+/// Runs a statement and reads what it answers.
+async fn ask(client: &mut Conn) -> Result<()> {
+    client.channel.write_message(&[&[Command::QUERY], STATEMENT].concat(), 0).await?;
+    let mut tracker = ResponseTracker::new(Expect::Results, client.capabilities);
+    loop {
+        let progress = tracker.advance(client.channel.input())?;
+        let (packet, last) = match progress.event {
+            Event::Packet { kind: wire::Kind::Err, .. } => bail!("an idle client's statement failed"),
+            Event::Packet { len, last, .. } => (len, last),
+            Event::More => (0, false),
+            Event::End => (0, true),
+        };
+        client.channel.consume(progress.forward + packet);
+        if last {
+            return Ok(());
+        }
+        if progress.event == Event::More {
+            ensure!(client.channel.fill().await? > 0, "an idle client was sent away");
+        }
+    }
 }

@@ -98,14 +98,19 @@ impl Report {
              clients as the machine's limit of open files lets it have.\n"
         )?;
         let heads: Vec<String> = numbers.iter().map(|number| number.to_string()).collect();
-        writeln!(text, "| | {} | KiB per client | after they left | CPU µs per login |", heads.join(" | "))?;
-        writeln!(text, "|---|{}--:|--:|--:|", "--:|".repeat(numbers.len()))?;
+        writeln!(
+            text,
+            "| | {} | KiB per client | after a statement each | after they left | CPU µs per login |",
+            heads.join(" | ")
+        )?;
+        writeln!(text, "|---|{}--:|--:|--:|--:|", "--:|".repeat(numbers.len()))?;
         for idle in &self.idle {
             let cells: Vec<String> = idle.resident.iter().zip(&numbers).map(cell).collect();
-            let (per_client, after) = (idle.per_client(), mebibytes(idle.after));
+            let per_client = idle.per_client();
+            let (used, after) = (mebibytes(idle.used), mebibytes(idle.after));
             writeln!(
                 text,
-                "| {} | {} | {per_client:.1} | {after} | {:.0} |",
+                "| {} | {} | {per_client:.1} | {used} | {after} | {:.0} |",
                 idle.name,
                 cells.join(" | "),
                 idle.login_micros

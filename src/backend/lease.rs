@@ -32,13 +32,14 @@ impl Lease {
         }
         self.pool.counters.settled.fetch_add(1, Relaxed);
         let limit = self.pool.exchange_limit();
-        in_time(limit, self.settle_to(wanted)).await
+        // Boxed, as all that is rare here: every session's memory would be larger by it.
+        Box::pin(in_time(limit, self.settle_to(wanted))).await
     }
 
     /// Waits until the server has applied these transactions. `false`: not within the limit.
     pub async fn await_applied(&mut self, gtids: &GtidSet, limit: Duration) -> Result<bool, ExchangeError> {
         let patience = limit + self.pool.exchange_limit();
-        in_time(patience, self.await_gtids(gtids, limit)).await
+        Box::pin(in_time(patience, self.await_gtids(gtids, limit))).await
     }
 
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
@@ -47,7 +48,7 @@ impl Lease {
         let forgotten = self.prepared.clear();
         self.pool.count_prepared(0, forgotten);
         let limit = self.pool.exchange_limit();
-        in_time(limit, self.reset()).await
+        Box::pin(in_time(limit, self.reset())).await
     }
 
     /// The server's number of a statement, prepared first where it is not. The session's own settings are
@@ -57,9 +58,17 @@ impl Lease {
         key: &Arc<StatementKey>,
         current: &Settings,
     ) -> Result<u32, ExchangeError> {
-        if let Some(id) = self.prepared.use_id(key) {
-            return Ok(id);
+        match self.prepared.use_id(key) {
+            Some(id) => Ok(id),
+            None => Box::pin(self.prepare_now(key, current)).await,
         }
+    }
+
+    async fn prepare_now(
+        &mut self,
+        key: &Arc<StatementKey>,
+        current: &Settings,
+    ) -> Result<u32, ExchangeError> {
         self.make_room().await?;
         let then = current.reading_as(key.environment());
         self.settle(&then).await?;

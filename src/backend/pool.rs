@@ -168,12 +168,13 @@ impl Pool {
                     Some(lease) => return Ok(lease),
                     None => continue,
                 },
-                Checkout::Connect => return self.connect(wanted).await,
+                // Connecting is boxed: it is rare, and every session's memory would be larger by it.
+                Checkout::Connect => return Box::pin(self.connect(wanted)).await,
                 Checkout::Replace(old) => {
                     self.counters.replaced.fetch_add(1, Relaxed);
                     self.forget(&old);
                     drop(old);
-                    return self.connect(wanted).await;
+                    return Box::pin(self.connect(wanted)).await;
                 }
                 Checkout::Full => {
                     let Some(turn) = turn else { continue };
@@ -182,7 +183,7 @@ impl Pool {
                             Some(lease) => return Ok(lease),
                             None => continue,
                         },
-                        Grant::Slot => return self.connect(wanted).await,
+                        Grant::Slot => return Box::pin(self.connect(wanted)).await,
                     }
                 }
             }
@@ -333,13 +334,14 @@ impl Pool {
     }
 
     fn give_back(&self, mut backend: Box<Backend>) {
-        if backend.conn.opened.elapsed() >= self.limits.max_age {
+        let (now, opened) = (Instant::now(), backend.conn.opened);
+        if now.saturating_duration_since(opened) >= self.limits.max_age {
             return self.close(backend);
         }
         backend.conn.channel.trim_buffer();
-        let (key, opened) = (backend.key(), backend.conn.opened);
+        let key = backend.key();
         loop {
-            let released = self.slots().release(key.clone(), backend, opened, Instant::now());
+            let released = self.slots().release(&key, backend, opened, now);
             match released {
                 Released::Kept => return,
                 Released::Hand { waiter, grant, close } => {

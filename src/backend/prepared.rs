@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::settings::Settings;
 
 /// A statement as servers know it: its text, and what of the session its meaning depends on.
@@ -50,7 +52,7 @@ impl Hash for StatementKey {
 /// The statements of one connection; the one used longest ago makes room.
 #[derive(Debug, Default)]
 pub(super) struct PreparedHere {
-    by_key: HashMap<Arc<StatementKey>, Entry>,
+    by_key: HashMap<Arc<StatementKey>, Entry, RandomState>,
     uses: u64,
 }
 

@@ -4,13 +4,16 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
+
 /// Connections `C` to one server, kept by key `K`; whoever waits is reached through `W`.
 #[derive(Debug)]
 pub(super) struct Slots<K, C, W> {
     cap: usize,
     /// Idle, leased and being connected.
     open: usize,
-    idle: HashMap<K, Vec<Idle<C>>>,
+    /// Looked into twice a statement, so by a hash that is quick.
+    idle: HashMap<K, Vec<Idle<C>>, RandomState>,
     waiting: VecDeque<(K, W)>,
 }
 
@@ -55,7 +58,7 @@ const LOOK_BACK: usize = 16;
 
 impl<K: Eq + Hash + Clone, C, W> Slots<K, C, W> {
     pub(super) fn new(cap: usize) -> Self {
-        Self { cap, open: 0, idle: HashMap::new(), waiting: VecDeque::new() }
+        Self { cap, open: 0, idle: HashMap::default(), waiting: VecDeque::new() }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -115,13 +118,23 @@ impl<K: Eq + Hash + Clone, C, W> Slots<K, C, W> {
 
     /// A leased connection comes back clean. Whoever is first in line is to be handed what is returned;
     /// when the line's first has another key, the connection comes back too, to be closed.
-    pub(super) fn release(&mut self, key: K, connection: C, opened: Instant, now: Instant) -> Released<C, W> {
+    pub(super) fn release(
+        &mut self,
+        key: &K,
+        connection: C,
+        opened: Instant,
+        now: Instant,
+    ) -> Released<C, W> {
         match self.waiting.pop_front() {
             None => {
-                self.idle.entry(key).or_default().push(Idle { connection, opened, since: now });
+                let idle = Idle { connection, opened, since: now };
+                match self.idle.get_mut(key) {
+                    Some(connections) => connections.push(idle),
+                    None => drop(self.idle.insert(key.clone(), vec![idle])),
+                }
                 Released::Kept
             }
-            Some((wanted, waiter)) if wanted == key => {
+            Some((wanted, waiter)) if wanted == *key => {
                 Released::Hand { waiter, grant: Grant::Connection(connection), close: None }
             }
             Some((_, waiter)) => Released::Hand { waiter, grant: Grant::Slot, close: Some(connection) },

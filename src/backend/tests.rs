@@ -58,9 +58,9 @@ fn a_full_pool_serves_waiters_in_order() {
     assert_eq!(slots.checkout(&"k", |_| Fit::Exact), Checkout::Full);
     slots.wait("k", "first");
     slots.wait("other", "second");
-    let Released::Hand { waiter, grant, close } = slots.release("k", 7, now, now) else { panic!("kept") };
+    let Released::Hand { waiter, grant, close } = slots.release(&"k", 7, now, now) else { panic!("kept") };
     assert_eq!((waiter, grant, close), ("first", Grant::Connection(7), None));
-    let Released::Hand { waiter, grant, close } = slots.release("k", 7, now, now) else { panic!("kept") };
+    let Released::Hand { waiter, grant, close } = slots.release(&"k", 7, now, now) else { panic!("kept") };
     assert_eq!((waiter, grant, close), ("second", Grant::Slot, Some(7)));
     assert_eq!(slots.closed(), None);
     assert_eq!(slots.open(), 0);
@@ -71,7 +71,7 @@ fn an_idle_connection_of_another_key_gives_its_slot() {
     let now = Instant::now();
     let mut slots = Slots::<&str, u32, ()>::new(1);
     assert_eq!(slots.checkout(&"a", |_| Fit::Exact), Checkout::Connect);
-    assert_eq!(slots.release("a", 1, now, now), Released::Kept);
+    assert_eq!(slots.release(&"a", 1, now, now), Released::Kept);
     assert_eq!(slots.checkout(&"b", |_| Fit::Exact), Checkout::Replace(1));
     assert_eq!(slots.open(), 1);
 }
@@ -82,7 +82,7 @@ fn an_exact_fit_is_preferred_to_the_most_recent() {
     let mut slots = Slots::<&str, u32, ()>::new(9);
     for id in [1, 2, 3] {
         assert!(slots.adopt());
-        slots.release("k", id, now, now);
+        slots.release(&"k", id, now, now);
     }
     assert_eq!(slots.checkout(&"k", |id| if *id == 1 { Fit::Exact } else { Fit::Poor }), Checkout::Reuse(1));
     assert_eq!(slots.checkout(&"k", |_| Fit::Poor), Checkout::Reuse(3));
@@ -94,7 +94,7 @@ fn pruning_keeps_the_minimum_and_never_the_old() {
     let mut slots = Slots::<&str, u32, ()>::new(9);
     for id in [1, 2, 3] {
         assert!(slots.adopt());
-        slots.release("k", id, start, start);
+        slots.release(&"k", id, start, start);
     }
     let later = start + Duration::from_secs(60);
     assert_eq!(slots.prune(Duration::from_secs(60), Duration::from_secs(600), 1, later), [1, 2]);
@@ -123,7 +123,7 @@ proptest! {
                 },
                 2 if !leased.is_empty() => {
                     let (key, connection) = leased.remove(0);
-                    if let Released::Hand { grant, close, .. } = slots.release(key, connection, now, now) {
+                    if let Released::Hand { grant, close, .. } = slots.release(&key, connection, now, now) {
                         match grant {
                             Grant::Connection(connection) => leased.push((key, connection)),
                             Grant::Slot => {

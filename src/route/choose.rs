@@ -190,9 +190,10 @@ fn in_turn<I>(turns: impl Fn() -> I, ticket: u64) -> Option<ServerId>
 where
     I: Iterator<Item = (ServerId, u32)>,
 {
-    let divisor = turns().fold(0, |divisor, (_, weight)| greatest_common_divisor(divisor, weight));
-    let total: u64 = turns().map(|(_, weight)| u64::from(weight / divisor)).sum();
-    let mut turn = ticket.checked_rem(total)?;
+    let (divisor, sum) = turns().fold((0, 0), |(divisor, sum), (_, weight)| {
+        (greatest_common_divisor(divisor, weight), sum + u64::from(weight))
+    });
+    let mut turn = ticket.checked_rem(sum.checked_div(divisor.into())?)?;
     for (id, weight) in turns() {
         let weight = u64::from(weight / divisor);
         if turn < weight {

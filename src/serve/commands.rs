@@ -40,7 +40,7 @@ impl Session {
                 self.serve_statement(&list, incoming, &Work::Plain(Expect::Rows)).await.map(drop)
             }
             Command::Statistics => self.statistics(incoming).await,
-            Command::ProcessKill => self.process_kill(incoming).await,
+            Command::ProcessKill => Box::pin(self.process_kill(incoming)).await,
             Command::SetOption => self.set_option(incoming).await,
             Command::ResetConnection => self.reset_connection(incoming).await,
             Command::ChangeUser => self.change_user(incoming).await,

@@ -109,8 +109,13 @@ impl DigestStats {
             count.fetch_add(1, Relaxed);
         }
         self.by_because[because as usize].fetch_add(1, Relaxed);
-        self.errors.fetch_add(u64::from(failed), Relaxed);
-        self.rows.fetch_add(rows, Relaxed);
+        // Every session writes to these: what need not be written is left to the other processors' caches.
+        if failed {
+            self.errors.fetch_add(1, Relaxed);
+        }
+        if rows > 0 {
+            self.rows.fetch_add(rows, Relaxed);
+        }
         let micros = took.as_micros() as u64;
         self.micros.fetch_add(micros, Relaxed);
         self.latency[bucket(micros)].fetch_add(1, Relaxed);

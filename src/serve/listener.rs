@@ -158,10 +158,10 @@ fn front_version(house: &House) -> (Arc<str>, Flavour) {
 /// Serves a client as one user after another, until it leaves.
 async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>) {
     loop {
-        let session = Session::new(id, logged_in, Arc::clone(house));
-        let (end, channel) = session.run().await;
+        let mut session = Session::new(id, logged_in, Arc::clone(house));
+        let end = session.run().await;
         let End::ChangeUser { payload, sequence, capabilities, collation } = end else { break };
-        let session = login::Session { channel, capabilities, collation };
+        let session = login::Session { channel: session.client, capabilities, collation };
         match Box::pin(login::change_user(session, &payload, sequence, &house.login)).await {
             Ok(next) => logged_in = next,
             Err(error) => {

@@ -271,9 +271,11 @@ impl Session {
         let server_id = lease.prepared_id(&about.key, &settings).await?;
         self.name_statement(server_id);
         let Some(Execution { head, types: Some(types) }) = &about.execution else { return Ok(None) };
-        let knows = head.types.is_some() || lease.knows_types(&about.key, types);
+        if lease.knows_types(&about.key, types) {
+            return Ok(None);
+        }
         lease.tell_types(&about.key, types);
-        if knows {
+        if head.types.is_some() {
             return Ok(None);
         }
         let with_types = if incoming.whole {

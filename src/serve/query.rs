@@ -64,10 +64,11 @@ impl Session {
         };
         if let Kind::Kill { query_only, id: Some(id) } = judged.statement.kind {
             self.consume(incoming.len);
-            return self.kill(id, query_only).await;
+            // Boxed, as all that is rare on this line: every session's memory would be larger by it.
+            return Box::pin(self.kill(id, query_only)).await;
         }
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
-            return self.kill_by_expression(incoming).await;
+            return Box::pin(self.kill_by_expression(incoming)).await;
         }
         self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
@@ -99,7 +100,7 @@ impl Session {
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
             let mut request = self.request(work, incoming, server, may_repeat);
             request.may_prepare_again &= !prepared_again;
-            self.show_active(&judged, &route, &lease);
+            self.show_active(&judged, &route, &lease, started);
             match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
                 Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
                     self.learn_write(&mut judged, work, incoming);
@@ -393,7 +394,7 @@ impl Session {
         if needs.last_insert_id
             && let InsertId::Known(id) = self.insert_id
         {
-            lease.set_last_insert_id(id).await.map_err(Refusal::Settle)?;
+            Box::pin(lease.set_last_insert_id(id)).await.map_err(Refusal::Settle)?;
         }
         Ok((route, lease))
     }
@@ -436,8 +437,11 @@ impl Session {
         started: Instant,
     ) {
         let failed = reply.outcome.error.is_some();
+        let now = Instant::now();
+        self.finished = Some(now);
+        let (server, took) = (lease.pool().server, now.saturating_duration_since(started));
         let stats = self.stats.entry(&judged.statement, &self.house.digests);
-        stats.record(lease.pool().server, route.because, reply.outcome.rows, failed, started.elapsed());
+        stats.record(server, route.because, reply.outcome.rows, failed, took);
         self.state.observe(&judged.statement, self.seen(reply));
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
@@ -640,8 +644,8 @@ impl Session {
         }
     }
 
-    fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease) {
-        self.info.set_activity(Activity::Active, self.house.registry.millis(Instant::now()));
+    fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
+        self.info.set_activity(Activity::Active, self.house.registry.millis(started));
         let backend = (lease.pool().server, lease.conn.thread_id);
         let pins = self.state.pins;
         self.info.update(|seen| {

@@ -61,15 +61,18 @@ pub(super) struct StatsMemo {
 }
 
 impl StatsMemo {
-    pub(super) fn entry(&mut self, statement: &Arc<Statement>, digests: &Digests) -> Arc<DigestStats> {
-        let known = self.entries.iter().flatten().find(|(have, _)| Arc::ptr_eq(have, statement));
-        if let Some((_, stats)) = known {
-            return Arc::clone(stats);
-        }
-        let stats = digests.entry(statement);
-        self.entries[self.next] = Some((Arc::clone(statement), Arc::clone(&stats)));
-        self.next = (self.next + 1) % self.entries.len();
-        stats
+    pub(super) fn entry(&mut self, statement: &Arc<Statement>, digests: &Digests) -> &DigestStats {
+        let is_known = |entry: &Option<(Arc<Statement>, _)>| {
+            entry.as_ref().is_some_and(|(have, _)| Arc::ptr_eq(have, statement))
+        };
+        let at = self.entries.iter().position(is_known).unwrap_or_else(|| {
+            let at = self.next;
+            self.next = (at + 1) % self.entries.len();
+            self.entries[at] = None;
+            at
+        });
+        let entry = &mut self.entries[at];
+        &entry.get_or_insert_with(|| (Arc::clone(statement), digests.entry(statement))).1
     }
 }
 
