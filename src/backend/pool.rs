@@ -282,7 +282,12 @@ impl Pool {
             return Ok(done);
         }
         let mut lease = self.checkout(wanted).await?;
-        let done = lease.execute(statement).await;
+        // What another session of this user may do by its roles, this one may not.
+        let settled = lease.settle_role(wanted.role.as_ref()).await;
+        let done = match settled {
+            Ok(()) => lease.execute(statement).await,
+            Err(error) => Err(error),
+        };
         if matches!(done, Ok(()) | Err(ExchangeError::Refused(_))) {
             lease.release_clean();
         }

@@ -235,9 +235,13 @@ impl Session {
             // What cannot be parsed does nothing.
             (_, Some(Effect::Assigns(_))) if error.is_some_and(|error| error.code == code::PARSE_ERROR) => {}
             (_, Some(Effect::Assigns(assigned))) => self.took_assigned(assigned, lease, failed),
-            (_, Some(Effect::Role)) => self.took_role(lease).await,
-            (_, None) if statement.pins.contains(PinCause::UserVariable) => self.carried.lose_variables(),
+            (_, Some(Effect::Borrows(names))) => lease.settings.take_back(names, &self.wanted.settings),
+            (_, Some(Effect::Role)) => self.took_role(lease, failed).await,
             _ => {}
+        }
+        let tells_variables = matches!(statement.effect.as_deref(), Some(Effect::Assigns(_)));
+        if statement.pins.contains(PinCause::UserVariable) && !tells_variables {
+            self.carried.lose_variables();
         }
         if let Work::Text(TextWork::Execute { using, .. }) = work
             && statement.kind == Kind::Modify
@@ -247,7 +251,7 @@ impl Session {
         }
         let texts = (statement.needs.prepared_text && statement.kind == Kind::Several)
             || statement.pins.contains(PinCause::PreparedText);
-        if statement.effect.is_none() && texts {
+        if texts && !statement.effect.as_deref().is_some_and(Effect::is_of_text) {
             self.carried.lose_texts();
             for name in lease.text_names() {
                 lease.forget_text(&name);
@@ -323,9 +327,10 @@ impl Session {
         literal.expression(reading).map(Arc::from)
     }
 
-    /// The server knows which roles are active, whether the statement succeeded or not.
-    async fn took_role(&mut self, lease: &mut Lease) {
+    /// The server knows which roles are active.
+    async fn took_role(&mut self, lease: &mut Lease, failed: bool) {
         match lease.note_role().await {
+            Ok(_) if failed => {}
             Ok(role) => {
                 // A schema that only these roles may use cannot be named at login.
                 let schema = self.wanted.settings.schema.clone().filter(|_| role.is_none());
