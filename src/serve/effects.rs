@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::carried::{CARRIED, KnownText, Text};
 use super::query::Work;
 use super::session::{End, Incoming, Session};
-use crate::backend::{ExchangeError, Lease, TextStatement, baseline};
+use crate::backend::{ExchangeError, Lease, TextStatement, UserVariables, baseline};
 use crate::sql::{
     self, Assigned, Effect, Judged, Kind, Literal, PinCause, PinSet, Reading, Statement, TextSource,
 };
@@ -121,7 +121,9 @@ impl Session {
         let mut prepare = format!("PREPARE `{name}` FROM ").into_bytes();
         prepare.extend_from_slice(&sql::quoted(&text, &self.dialect)?);
         let environment = self.wanted.settings.reading();
-        let statement = Arc::new(TextStatement { name: Arc::clone(name), prepare, environment });
+        let names_variables = judged.statement.needs.user_variable;
+        let variables = names_variables.then(|| self.wanted.user_variables.shape());
+        let statement = Arc::new(TextStatement { name: Arc::clone(name), prepare, environment, variables });
         Some(Arc::new(KnownText { statement, text, judged }))
     }
 
@@ -150,6 +152,12 @@ impl Session {
         sql::substitute_calls(text, &self.dialect, &replacements)
     }
 
+    /// The session's user variables, unless only the connection knows some: then it is the one that has them.
+    pub(super) fn known_variables(&self) -> Option<&UserVariables> {
+        let unknown = self.state.pins.contains(PinCause::UserVariable);
+        (!unknown).then_some(&self.wanted.user_variables)
+    }
+
     /// Makes a command about a statement prepared as text mean on this connection what it means to the session.
     /// `None`: as it came.
     pub(super) async fn fit_text(
@@ -158,6 +166,12 @@ impl Session {
         incoming: Incoming,
         lease: &mut Lease,
     ) -> Result<Option<Vec<u8>>, ExchangeError> {
+        if let TextWork::Prepare { known: Some(known), .. } = work
+            && known.statement.variables.is_some()
+        {
+            // It is prepared for the types they have now.
+            lease.settle_user_variables(&self.wanted.user_variables).await?;
+        }
         let instead: Option<Cow<'_, [u8]>> = match work {
             TextWork::Prepare { known: Some(known), .. } if known.judged.statement.needs.connection_id => {
                 Some(Cow::Borrowed(&known.statement.prepare))
@@ -166,7 +180,7 @@ impl Session {
             TextWork::Execute { known, .. } => {
                 // Its parameters are user variables.
                 lease.settle_user_variables(&self.wanted.user_variables).await?;
-                lease.settle_text(&known.statement, &self.wanted.settings).await?;
+                lease.settle_text(&known.statement, &self.wanted.settings, self.known_variables()).await?;
                 None
             }
             // Nothing is answered as DEALLOCATE is, but for this.
@@ -207,7 +221,7 @@ impl Session {
             }
         }
         for known in self.carried.known_texts() {
-            lease.settle_text(&known.statement, &self.wanted.settings).await?;
+            lease.settle_text(&known.statement, &self.wanted.settings, self.known_variables()).await?;
         }
         Ok(())
     }

@@ -133,11 +133,17 @@ impl Session {
             Some(answered) => Cow::Owned(answered),
             None => Cow::Borrowed(text),
         };
-        let key = self.house.statements.key(&text, &self.wanted.settings);
+        let names_variables = inner.statement.needs.user_variable;
+        let variables = names_variables.then(|| self.wanted.user_variables.shape());
+        let key = self.house.statements.key(&text, &self.wanted.settings, variables);
         let id = self.prepared.next_id();
         let mut routed =
             super::commands::judged("COM_STMT_PREPARE", Kind::Prepare, inner.statement.access.clone());
         routed.hint.clone_from(&inner.hint);
+        if names_variables {
+            // It is prepared for the types they have now.
+            Arc::make_mut(&mut routed.statement).needs.user_variable = true;
+        }
         if !inner.statement.pins.is_empty() && inner.statement.access == Access::Read {
             // It will run on the primary, so that is where it must make sense.
             Arc::make_mut(&mut routed.statement).access = Access::Write(WriteBecause::Session);
@@ -249,7 +255,9 @@ impl Session {
             return Err(End::StateLost);
         };
         let settings = self.wanted.settings.clone();
-        let Ok(server_id) = lease.prepared_id(&key, &settings).await else { return Err(End::StateLost) };
+        let Ok(server_id) = lease.prepared_id(&key, &settings, self.known_variables()).await else {
+            return Err(End::StateLost);
+        };
         self.name_statement(server_id);
         // A server lost meanwhile is noticed by the command that has an answer.
         relay::stream_command(&mut self.client, &mut lease).await.map_err(End::ClientGone)?;
@@ -268,7 +276,7 @@ impl Session {
         lease: &mut Lease,
     ) -> Result<Option<Vec<u8>>, ExchangeError> {
         let settings = self.wanted.settings.clone();
-        let server_id = lease.prepared_id(&about.key, &settings).await?;
+        let server_id = lease.prepared_id(&about.key, &settings, self.known_variables()).await?;
         self.name_statement(server_id);
         let Some(Execution { head, types: Some(types) }) = &about.execution else { return Ok(None) };
         if lease.knows_types(&about.key, types) {
