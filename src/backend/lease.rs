@@ -42,6 +42,18 @@ impl Lease {
         Box::pin(in_time(patience, self.await_gtids(gtids, limit))).await
     }
 
+    /// What the connection committed last, where the server tells it of one connection.
+    pub async fn last_written(&mut self) -> Result<Option<GtidSet>, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.last_gtids())).await
+    }
+
+    /// All that the server has committed.
+    pub async fn position(&mut self) -> Result<GtidSet, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.executed_gtids())).await
+    }
+
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
     /// list unless they read a table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {

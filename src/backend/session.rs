@@ -200,6 +200,31 @@ impl Backend {
         Ok(self.scalar(question.as_bytes()).await?.as_deref() == Some("0"))
     }
 
+    /// All that the server has committed.
+    pub(super) async fn executed_gtids(&mut self) -> Result<GtidSet, ExchangeError> {
+        let flavour = Version::parse(&self.conn.version).flavour;
+        let question: &[u8] = match flavour {
+            Flavour::MySql => b"SELECT @@GLOBAL.gtid_executed",
+            Flavour::MariaDb => b"SELECT @@GLOBAL.gtid_current_pos",
+        };
+        let text = self.scalar(question).await?.unwrap_or_default().replace('\n', "");
+        GtidSet::parse(flavour, &text).ok_or(Malformed("no set of transactions").into())
+    }
+
+    /// What this connection committed last; of MySQL, all that the server has: it tells no less.
+    pub(super) async fn last_gtids(&mut self) -> Result<Option<GtidSet>, ExchangeError> {
+        if Version::parse(&self.conn.version).flavour == Flavour::MySql {
+            return self.executed_gtids().await.map(Some);
+        }
+        let text = self.scalar(b"SELECT @@last_gtid").await?.unwrap_or_default();
+        Ok(GtidSet::parse(Flavour::MariaDb, &text).filter(|written| !written.is_empty()))
+    }
+
+    /// What a query of one row and column yields.
+    pub async fn ask(&mut self, question: &[u8]) -> Result<Option<String>, ExchangeError> {
+        self.scalar(question).await
+    }
+
     /// The number that a query of one row and column yields.
     pub async fn ask_number(&mut self, question: &[u8]) -> Result<u64, ExchangeError> {
         let value = self.scalar(question).await?;

@@ -55,12 +55,14 @@ pub enum Because {
     PrimaryTurn,
     /// No replica had what the session wrote in time.
     OwnWrite,
+    /// No replica had all that was acknowledged in time.
+    GlobalWrite,
     /// A read that ties the session to its connection: from there it must be able to write.
     Pins,
 }
 
 impl Because {
-    pub const ALL: [Because; 15] = [
+    pub const ALL: [Because; 16] = [
         Because::Replica,
         Because::Write,
         Because::Transaction,
@@ -75,6 +77,7 @@ impl Because {
         Because::NoReplicaServing,
         Because::PrimaryTurn,
         Because::OwnWrite,
+        Because::GlobalWrite,
         Because::Pins,
     ];
 }
@@ -117,7 +120,8 @@ pub fn route(
     if !statement.pins.is_empty() {
         return primary(snapshot, Because::Pins);
     }
-    if statement.needs.user_variable || statement.needs.prepared_text {
+    let needs = statement.needs;
+    if needs.user_variable || needs.prepared_text || needs.proxy_variable {
         return primary(snapshot, Because::FollowsStatement);
     }
     if !session.autocommit {
@@ -277,6 +281,7 @@ impl fmt::Display for Because {
             Because::NoReplicaServing => "no replica may take reads now",
             Because::PrimaryTurn => "the primary takes reads in turn",
             Because::OwnWrite => "no replica has the session's own write yet",
+            Because::GlobalWrite => "no replica has all acknowledged writes yet",
             Because::Pins => "pins the session",
         })
     }

@@ -38,7 +38,7 @@ fn judged(kind: Kind, access: Access) -> Judged {
         needs: Needs::default(),
         digest: "SELECT ?".into(),
     };
-    Judged { statement: Arc::new(statement), hint: None }
+    Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }
 
 fn select() -> Judged {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::own_writes::Floor;
 use super::prepared::{About, DATA_AND_CURSORS};
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
@@ -69,6 +70,9 @@ impl Session {
         }
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
             return Box::pin(self.kill_by_expression(incoming)).await;
+        }
+        if let Some(served) = self.serve_asides(&judged, incoming).await {
+            return served;
         }
         self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
@@ -186,13 +190,15 @@ impl Session {
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
         request.sent = true;
+        let acknowledged = &self.house.acknowledged;
         // A long command is passed on as it comes, unless it had to be held and changed.
         if !incoming.whole && request.instead.is_none() {
             let streamed = relay::stream_command(&mut self.client, lease).await;
             request.reply_sequence = streamed.map_err(Failure::Client)?;
-            return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
+            return relay::pass_reply(&mut self.client, self.capabilities, acknowledged, lease, request)
+                .await;
         }
-        relay::exchange(&mut self.client, self.capabilities, lease, request).await
+        relay::exchange(&mut self.client, self.capabilities, acknowledged, lease, request).await
     }
 
     /// The command could not be made to fit this server; it has not been sent.
@@ -231,17 +237,18 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
-        let mut primary_only = false;
+        let floor = self.floor(judged);
+        let mut primary_only = matches!(floor, Floor::Unknown);
         let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
         if !follows && !self.state.holds_connection() && self.held.is_some() {
             self.let_go().await;
         }
         loop {
-            let mut route = self.route(judged, &tried);
+            let mut route = self.route(judged, &floor, &tried);
             if primary_only {
                 let to =
                     self.house.topology.load().primary.map_or(Destination::NoPrimary, Destination::Server);
-                route = Route { to, because: Because::OwnWrite };
+                route = Route { to, because: self.behind(judged) };
             }
             let server = match route.to {
                 Destination::Held => {
@@ -268,12 +275,9 @@ impl Session {
             };
             let is_primary = self.house.topology.load().primary == Some(server);
             let may_go_elsewhere = !is_primary && tried.len() < TRIES_MAX;
-            match self.try_server(judged, route, server).await {
+            match self.try_server(judged, &floor, route, server).await {
                 Attempt::Ready(route, lease) => return Ok((route, lease)),
-                Attempt::LacksOwnWrites => {
-                    self.house.counters.own_write_on_primary.fetch_add(1, Relaxed);
-                    primary_only = true;
-                }
+                Attempt::LacksWrites => primary_only = true,
                 Attempt::Away(_) if is_primary => self.await_primary(started).await?,
                 Attempt::Away(_) | Attempt::Refused(_) if may_go_elsewhere => tried.push(server),
                 Attempt::Refused(refusal @ Refusal::Checkout(_)) => {
@@ -288,7 +292,13 @@ impl Session {
     }
 
     /// Leases a connection to the server and makes it ready.
-    async fn try_server(&mut self, judged: &Judged, route: Route, server: ServerId) -> Attempt {
+    async fn try_server(
+        &mut self,
+        judged: &Judged,
+        floor: &Floor,
+        route: Route,
+        server: ServerId,
+    ) -> Attempt {
         let pool = Arc::clone(self.house.pool(server));
         let checkout = pool.checkout(&self.wanted);
         let ahead_max = self.ahead_max();
@@ -308,17 +318,17 @@ impl Session {
         if route.because == Because::HintServer {
             return Attempt::Ready(route, lease);
         }
-        match self.has_own_writes(&mut lease).await {
+        match self.has_seen(&mut lease, floor).await {
             Ok(true) => Attempt::Ready(route, lease),
             Ok(false) => {
                 lease.release_clean();
-                Attempt::LacksOwnWrites
+                Attempt::LacksWrites
             }
             Err(error) => Attempt::Away(Refusal::Settle(error)),
         }
     }
 
-    fn route(&mut self, judged: &Judged, avoid: &[ServerId]) -> Route {
+    fn route(&mut self, judged: &Judged, floor: &Floor, avoid: &[ServerId]) -> Route {
         let snapshot = self.house.topology.load();
         if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
             return Route { to: Destination::Held, because: Because::FollowsStatement };
@@ -331,10 +341,9 @@ impl Session {
         let ticket = if reads { self.house.next_turn() } else { 0 };
         let spread = Spread { ticket, client: self.client_hash, in_use: &in_use, avoid };
         let route = route::route(judged, &self.state, &snapshot, &self.house.routing, spread);
-        let route = if self.written.is_some() {
-            self.prefer_own_writes(judged, &snapshot, route, spread)
-        } else {
-            route
+        let route = match floor {
+            Floor::At(floor) => self.route_behind(judged, &snapshot, route, spread, floor),
+            Floor::None | Floor::Unknown => route,
         };
         if route.to == Destination::Held && self.outgrew_replica(judged, &snapshot) {
             // State was left on a replica by a read-only transaction. A write cannot follow it there.
@@ -342,28 +351,6 @@ impl Session {
             return Route { to, because: Because::Write };
         }
         route
-    }
-
-    /// A replica known to have what the session wrote, if there is one.
-    fn prefer_own_writes(
-        &mut self,
-        judged: &Judged,
-        snapshot: &Snapshot,
-        route: Route,
-        spread: Spread<'_>,
-    ) -> Route {
-        let is_replica = |to: Destination| match to {
-            Destination::Server(id) => snapshot.server(id).role == Role::Replica,
-            _ => false,
-        };
-        let mut avoid = self.replicas_behind(snapshot);
-        if avoid.is_empty() || !is_replica(route.to) {
-            return route;
-        }
-        avoid.extend_from_slice(spread.avoid);
-        let spread = Spread { avoid: &avoid, ..spread };
-        let better = route::route(judged, &self.state, snapshot, &self.house.routing, spread);
-        if is_replica(better.to) { better } else { route }
     }
 
     fn outgrew_replica(&self, judged: &Judged, snapshot: &Snapshot) -> bool {
@@ -395,6 +382,9 @@ impl Session {
             && let InsertId::Known(id) = self.insert_id
         {
             Box::pin(lease.set_last_insert_id(id)).await.map_err(Refusal::Settle)?;
+        }
+        if needs.proxy_variable {
+            Box::pin(self.show_proxy_variables(&mut lease)).await.map_err(Refusal::Settle)?;
         }
         Ok((route, lease))
     }
@@ -446,6 +436,7 @@ impl Session {
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
         self.note_written(reply);
+        self.note_hidden_write(judged, reply, &mut lease).await;
         self.pin_what_hides(judged, &lease);
         match (work, &reply.prepared) {
             (Work::About(about), _) => {
@@ -671,8 +662,8 @@ impl Session {
 /// What came of asking one server for a connection.
 enum Attempt {
     Ready(Route, Lease),
-    /// It has not got what the session wrote, and did not get it in time.
-    LacksOwnWrites,
+    /// It has not got what the read must see, and did not get it in time.
+    LacksWrites,
     /// Another server, or the same a little later, may do better.
     Away(Refusal),
     /// It answered and wants no such session. An account or a schema may not have reached a replica yet.

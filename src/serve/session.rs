@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use super::house::House;
 use super::login::LoggedIn;
+use super::own_writes::Causal;
 use super::prepared::Prepared;
 use super::registry::{Activity, Order, Orders, SessionInfo};
 use super::relay::Reply;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
 use crate::backend::{Key, Lease, Opening, Settings, Wanted};
+use crate::consistency::Consistency;
 use crate::flavour::Version;
-use crate::gtid::GtidSet;
 use crate::net::Channel;
 use crate::route::{Seen, SessionState};
 use crate::sql::Dialect;
@@ -39,8 +40,10 @@ pub(super) struct Session {
     pub(super) last: LastResult,
     pub(super) insert_id: InsertId,
     pub(super) prepared: Prepared,
-    /// What the session has written and some replica may not have yet.
-    pub(super) written: Option<GtidSet>,
+    /// What its reads must have seen, unless a statement says otherwise.
+    pub(super) consistency: Consistency,
+    /// What it has written.
+    pub(super) causal: Option<Box<Causal>>,
     pub(super) stats: StatsMemo,
     /// When the statement that is being served had its answer.
     pub(super) finished: Option<Instant>,
@@ -122,7 +125,8 @@ impl Session {
             last: LastResult::default(),
             insert_id: InsertId::Known(0),
             prepared: Prepared::default(),
-            written: None,
+            consistency: house.routing.consistency_of(&user, &house.listen),
+            causal: None,
             stats: StatsMemo::default(),
             finished: None,
             client_hash: client_hash(peer.ip()),

@@ -4,7 +4,9 @@
 
 mod admin;
 mod binary;
+mod brake;
 mod clusters;
+mod consistency;
 mod faults;
 mod large;
 mod leaks;
