@@ -239,6 +239,7 @@ impl Session {
         let mut tried = avoid.to_vec();
         let floor = self.floor(judged);
         let mut primary_only = matches!(floor, Floor::Unknown);
+        let mut waited = false;
         let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
         if !follows && !self.state.holds_connection() && self.held.is_some() {
             self.let_go().await;
@@ -276,8 +277,13 @@ impl Session {
             let is_primary = self.house.topology.load().primary == Some(server);
             let may_go_elsewhere = !is_primary && tried.len() < TRIES_MAX;
             match self.try_server(judged, &floor, route, server).await {
-                Attempt::Ready(route, lease) => return Ok((route, lease)),
-                Attempt::LacksWrites => primary_only = true,
+                Attempt::Ready(route, lease) => {
+                    if !waited && matches!(route.because, Because::OwnWrite | Because::GlobalWrite) {
+                        self.house.counters.causal_at_once.fetch_add(1, Relaxed);
+                    }
+                    return Ok((route, lease));
+                }
+                Attempt::LacksWrites => (primary_only, waited) = (true, true),
                 Attempt::Away(_) if is_primary => self.await_primary(started).await?,
                 Attempt::Away(_) | Attempt::Refused(_) if may_go_elsewhere => tried.push(server),
                 Attempt::Refused(refusal @ Refusal::Checkout(_)) => {

@@ -22,7 +22,7 @@ impl Brake {
             let mut draw = Draw(seed);
             tasks.spawn(async move {
                 loop {
-                    for (statement, low, high) in [(lock.as_str(), 50, 500), ("UNLOCK TABLES", 20, 200)] {
+                    for (statement, low, high) in [(lock.as_str(), 50, 500), ("UNLOCK TABLES", 50, 500)] {
                         if conn.query_drop(statement).await.is_err() {
                             return;
                         }
@@ -41,6 +41,6 @@ struct Draw(u64);
 impl Draw {
     fn between(&mut self, low: u64, high: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        low + (self.0 >> 33) % (high - low)
+        low + (self.0 >> 33) % (high - low + 1)
     }
 }

@@ -5,8 +5,8 @@ use super::source::{Source, find_word, line_of};
 /// Files and folders (with a `/` at the end) that decide or describe and never act.
 const PURE: &[&str] = &[
     "src/flavour.rs",
-    "src/consistency.rs",
     "src/gtid.rs",
+    "src/consistency.rs",
     "src/config/check.rs",
     "src/config/complaint.rs",
     "src/config/document.rs",
