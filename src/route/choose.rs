@@ -57,12 +57,14 @@ pub enum Because {
     OwnWrite,
     /// No replica had all that was acknowledged in time.
     GlobalWrite,
+    /// Before the first write of a transaction whose isolation allows it.
+    TransactionSplit,
     /// A read that ties the session to its connection: from there it must be able to write.
     Pins,
 }
 
 impl Because {
-    pub const ALL: [Because; 16] = [
+    pub const ALL: [Because; 17] = [
         Because::Replica,
         Because::Write,
         Because::Transaction,
@@ -78,6 +80,7 @@ impl Because {
         Because::PrimaryTurn,
         Because::OwnWrite,
         Because::GlobalWrite,
+        Because::TransactionSplit,
         Because::Pins,
     ];
 }
@@ -282,6 +285,7 @@ impl fmt::Display for Because {
             Because::PrimaryTurn => "the primary takes reads in turn",
             Because::OwnWrite => "no replica has the session's own write yet",
             Because::GlobalWrite => "no replica has all acknowledged writes yet",
+            Because::TransactionSplit => "before the first write of a transaction",
             Because::Pins => "pins the session",
         })
     }

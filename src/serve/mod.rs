@@ -17,6 +17,7 @@ mod refusal;
 mod registry;
 mod relay;
 mod session;
+mod split;
 mod state;
 mod statements;
 pub mod tls;

@@ -61,15 +61,18 @@ impl Session {
         causal.told |= told;
     }
 
-    /// A reply that ends in an EOF packet cannot name what it committed: an INSERT … RETURNING, to a client that wants
-    /// such packets. The connection is asked.
-    pub(super) async fn note_hidden_write(&mut self, judged: &Judged, reply: &Reply, lease: &mut Lease) {
-        let hides = lease.conn.capabilities & capability::DEPRECATE_EOF == 0
+    /// Whether something may be committed that the reply could not name: it ended in an EOF packet, as an INSERT …
+    /// RETURNING does for a client that wants such packets.
+    pub(super) fn hides_write(&self, judged: &Judged, reply: &Reply, lease: &Lease) -> bool {
+        judged.statement.kind == Kind::Modify
             && reply.outcome.affected_rows.is_none()
-            && reply.outcome.error.is_none();
-        if !hides || judged.statement.kind != Kind::Modify || self.state.holds_connection() {
-            return;
-        }
+            && reply.outcome.error.is_none()
+            && lease.conn.capabilities & capability::DEPRECATE_EOF == 0
+            && !self.state.holds_connection()
+    }
+
+    /// The connection is asked what it was.
+    pub(super) async fn note_hidden_write(&mut self, lease: &mut Lease) {
         // A connection lost meanwhile tells nothing more, and is noticed by whoever uses it next.
         if let Ok(Some(written)) = lease.last_written().await {
             self.house.acknowledged.note(&written.to_string());

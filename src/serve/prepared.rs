@@ -52,6 +52,12 @@ struct Execution {
     types: Option<Arc<[u8]>>,
 }
 
+impl About {
+    pub(super) fn wants_cursor(&self) -> bool {
+        self.execution.as_ref().is_some_and(|execution| execution.head.wants_cursor)
+    }
+}
+
 impl Prepared {
     pub(super) fn clear(&mut self) {
         let last = self.last;

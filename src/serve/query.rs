@@ -37,6 +37,10 @@ impl Work {
         }
     }
 
+    pub(super) fn wants_cursor(&self) -> bool {
+        matches!(self, Work::About(about) if about.wants_cursor())
+    }
+
     fn prepared_as(&self) -> Option<u32> {
         match self {
             Work::Prepare { id, .. } => Some(*id),
@@ -86,6 +90,9 @@ impl Session {
     ) -> Result<Option<Reply>, End> {
         let started = Instant::now();
         self.count_statement();
+        if self.split.is_some() && Box::pin(self.serve_split(judged, incoming, work, started)).await? {
+            return Ok(None);
+        }
         let mut judged = Cow::Borrowed(judged);
         let mut avoid: Vec<ServerId> = Vec::new();
         let mut prepared_again = false;
@@ -150,7 +157,13 @@ impl Session {
         }
     }
 
-    fn request(&self, work: &Work, incoming: Incoming, server: ServerId, may_repeat: bool) -> Request {
+    pub(super) fn request(
+        &self,
+        work: &Work,
+        incoming: Incoming,
+        server: ServerId,
+        may_repeat: bool,
+    ) -> Request {
         let on_primary = self.house.topology.load().primary == Some(server);
         let refusal = match self.state.transaction {
             _ if on_primary => Refused::Pass,
@@ -172,7 +185,7 @@ impl Session {
     }
 
     /// Sends the command as this connection must be sent it, and passes the reply on.
-    async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         work: &Work,
         judged: &Judged,
@@ -298,7 +311,7 @@ impl Session {
     }
 
     /// Leases a connection to the server and makes it ready.
-    async fn try_server(
+    pub(super) async fn try_server(
         &mut self,
         judged: &Judged,
         floor: &Floor,
@@ -334,7 +347,7 @@ impl Session {
         }
     }
 
-    fn route(&mut self, judged: &Judged, floor: &Floor, avoid: &[ServerId]) -> Route {
+    pub(super) fn route(&mut self, judged: &Judged, floor: &Floor, avoid: &[ServerId]) -> Route {
         let snapshot = self.house.topology.load();
         if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
             return Route { to: Destination::Held, because: Because::FollowsStatement };
@@ -405,7 +418,7 @@ impl Session {
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
         let connection_id = self.info.id.to_string();
         // A held connection knows the others itself.
-        let held = route.to == Destination::Held;
+        let held = route.to == Destination::Held && !self.answered_aside;
         let replacements = sql::Replacements {
             row_count: (!held).then_some(row_count.as_str()),
             found_rows: (!held).then_some(found_rows.as_str()),
@@ -441,8 +454,14 @@ impl Session {
         self.state.observe(&judged.statement, self.seen(reply));
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
+        self.answered_aside = false;
+        if self.house.routing.transaction_split && matches!(judged.statement.kind, Kind::Begin { .. }) {
+            Box::pin(self.begin_split(judged, &mut lease)).await;
+        }
         self.note_written(reply);
-        self.note_hidden_write(judged, reply, &mut lease).await;
+        if self.hides_write(judged, reply, &lease) {
+            Box::pin(self.note_hidden_write(&mut lease)).await;
+        }
         self.pin_what_hides(judged, &lease);
         match (work, &reply.prepared) {
             (Work::About(about), _) => {
@@ -632,6 +651,7 @@ impl Session {
 
     /// The connection is gone, and with it all that lived there.
     pub(super) fn forget_lost_state(&mut self) {
+        self.end_split();
         self.state.transaction = Transaction::None;
         self.state.pins = sql::PinSet::EMPTY;
         self.prepared.forget_connection();
@@ -641,7 +661,7 @@ impl Session {
         }
     }
 
-    fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
+    pub(super) fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
         self.info.set_activity(Activity::Active, self.house.registry.millis(started));
         let backend = (lease.pool().server, lease.conn.thread_id);
         let pins = self.state.pins;
@@ -652,6 +672,13 @@ impl Session {
             seen.server = Some(backend.0);
             seen.pins = pins;
         });
+    }
+
+    /// As `show_rest`, where the held connection stayed where it was.
+    pub(super) fn show_held(&mut self) {
+        let held = self.held.take();
+        self.show_rest(held.as_ref());
+        self.held = held;
     }
 
     pub(super) fn show_rest(&mut self, held: Option<&Lease>) {
@@ -666,7 +693,7 @@ impl Session {
 }
 
 /// What came of asking one server for a connection.
-enum Attempt {
+pub(super) enum Attempt {
     Ready(Route, Lease),
     /// It has not got what the read must see, and did not get it in time.
     LacksWrites,

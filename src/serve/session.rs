@@ -14,6 +14,7 @@ use super::own_writes::Causal;
 use super::prepared::Prepared;
 use super::registry::{Activity, Order, Orders, SessionInfo};
 use super::relay::Reply;
+use super::split::Split;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
 use crate::backend::{Key, Lease, Opening, Settings, Wanted};
 use crate::consistency::Consistency;
@@ -44,6 +45,10 @@ pub(super) struct Session {
     pub(super) consistency: Consistency,
     /// What it has written.
     pub(super) causal: Option<Box<Causal>>,
+    /// Its transaction, while that may read on a replica.
+    pub(super) split: Option<Box<Split>>,
+    /// The last statement ran beside the held connection, on a replica.
+    pub(super) answered_aside: bool,
     pub(super) stats: StatsMemo,
     /// When the statement that is being served had its answer.
     pub(super) finished: Option<Instant>,
@@ -127,6 +132,8 @@ impl Session {
             prepared: Prepared::default(),
             consistency: house.routing.consistency_of(&user, &house.listen),
             causal: None,
+            split: None,
+            answered_aside: false,
             stats: StatsMemo::default(),
             finished: None,
             client_hash: client_hash(peer.ip()),
@@ -325,6 +332,7 @@ impl Session {
 
     /// Lets the connection go, clean or to be cleaned.
     pub(super) fn give_back_held(&mut self) {
+        self.end_split();
         if let Some(lease) = self.held.take() {
             if self.state.holds_connection() { lease.release_after_reset() } else { lease.release_clean() }
         }

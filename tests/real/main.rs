@@ -20,5 +20,6 @@ mod prepared;
 mod protocol;
 mod raw;
 mod scripts;
+mod split;
 mod sysbench;
 mod through;
