@@ -10,6 +10,7 @@ mod digest;
 mod hint;
 mod kill;
 mod literals;
+mod proxy_variables;
 
 mod classify;
 mod scan;
@@ -38,6 +39,7 @@ pub use explain::{ExplainOptions, Explanation, Target, explain};
 pub use judge::Judge;
 pub use kill::kill_expression;
 pub use literal::{Literal, Reading, quoted};
+pub use proxy_variables::{AssignedValue, NotAssigned, ProxyAssignment, ProxyVariable, proxy_assignments};
 pub use statement::*;
 pub use substitute::{Replacements, substitute_calls};
 pub use variables::{is_replayable_variable, tracked_variables};

@@ -4,7 +4,9 @@
 
 mod admin;
 mod binary;
+mod brake;
 mod clusters;
+mod consistency;
 mod faults;
 mod large;
 mod leaks;
@@ -18,5 +20,6 @@ mod prepared;
 mod protocol;
 mod raw;
 mod scripts;
+mod split;
 mod sysbench;
 mod through;
