@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::digests::Digests;
 use super::login::FrontLogin;
+use super::pins::PinCounters;
 use super::positions::Positions;
 use super::registry::Registry;
 use super::state::dialect_of;
@@ -40,6 +41,7 @@ pub struct House {
     /// What each server is known to have applied.
     pub positions: Positions,
     pub counters: Counters,
+    pub pins: PinCounters,
     /// Successive reads take successive turns.
     pub turns: AtomicU64,
 }

@@ -52,6 +52,13 @@ struct Execution {
     types: Option<Arc<[u8]>>,
 }
 
+impl About {
+    /// It is COM_STMT_EXECUTE.
+    pub(super) fn runs_statement(&self) -> bool {
+        self.execution.is_some()
+    }
+}
+
 impl Prepared {
     pub(super) fn clear(&mut self) {
         let last = self.last;
@@ -231,6 +238,7 @@ impl Session {
             tracing::debug!(session = self.info.id, "connection lost while closing a statement");
         }
         self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
+        self.show_pins(self.state.pins);
         if !self.state.holds_connection() && self.follow == Follow::No {
             self.let_go().await;
             self.show_rest(None);
@@ -255,6 +263,7 @@ impl Session {
         relay::stream_command(&mut self.client, &mut lease).await.map_err(End::ClientGone)?;
         self.prepared.long_data.insert(id);
         self.state.pins.insert(PinCause::LongData);
+        self.show_rest(Some(&lease));
         self.hold(lease);
         Ok(())
     }

@@ -6,6 +6,7 @@ mod judge;
 
 mod digest;
 mod hint;
+mod holds;
 mod kill;
 mod literals;
 
@@ -32,6 +33,7 @@ mod lex;
 
 pub use catalog::{Catalog, DataAccess, Routine, RoutineKind, View};
 pub use explain::{ExplainOptions, Explanation, Target, explain};
+pub use holds::{Held, HoldChange, hold_changes};
 pub use judge::Judge;
 pub use kill::kill_expression;
 pub use statement::*;

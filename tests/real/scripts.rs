@@ -1,6 +1,6 @@
 //! Sessions as text: what is said, who answers, and why. `BLESS=1` rewrites the answers.
 //!
-//! A block is a statement (`[name] ` before it speaks on a session of that name), `----`, and what came of it: the
+//! A block is a statement (`[name] ` before it speaks on a session of that name, as root if the name begins so), `----`, and what came of it: the
 //! role of the server, the reason and the pins in one line, then the result.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row, Value};
 use pointsman::flavour::Flavour;
+use pointsman::playground::{APP, ROOT};
 
 use crate::clusters::{both, schema, shared};
 use crate::through::{Proxy, shared_proxy};
@@ -71,7 +72,8 @@ async fn play(proxy: &Proxy, flavour: Flavour, database: &str, text: &str) -> Re
             None => ("", statement),
         };
         if !sessions.contains_key(name) {
-            let conn = Conn::new(proxy.opts(pointsman::playground::APP).db_name(Some(database))).await?;
+            let account = if name.starts_with("root") { ROOT } else { APP };
+            let conn = Conn::new(proxy.opts(account).db_name(Some(database))).await?;
             sessions.insert(name.to_owned(), conn);
         }
         let conn = sessions.get_mut(name).context("just opened")?;
@@ -83,6 +85,7 @@ async fn play(proxy: &Proxy, flavour: Flavour, database: &str, text: &str) -> Re
             result = result.replace(&format!("\n{id}"), "\n<own id>");
         }
         cluster.wait_applied().await?;
+        proxy.at_rest(conn).await?;
         let seen = proxy.seen(conn);
         let pins: Vec<String> = seen.pins.iter().map(|pin| pin.to_string()).collect();
         let because = seen.because.map_or("none".to_owned(), |because| because.to_string());
