@@ -5,6 +5,7 @@
 mod admin;
 mod binary;
 mod clusters;
+mod crowd;
 mod faults;
 mod large;
 mod leaks;
@@ -16,6 +17,7 @@ mod playground;
 mod pools;
 mod prepared;
 mod protocol;
+mod random;
 mod raw;
 mod scripts;
 mod sysbench;
