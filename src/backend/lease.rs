@@ -76,6 +76,12 @@ impl Lease {
         Box::pin(in_time(limit, self.execute("ROLLBACK"))).await
     }
 
+    /// Runs a query of our own that answers one row of one column.
+    pub async fn ask(&mut self, question: &str) -> Result<Option<String>, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        in_time(limit, self.scalar(question.as_bytes())).await
+    }
+
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
     /// list unless they read a table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {

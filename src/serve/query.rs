@@ -15,7 +15,7 @@ use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
-use crate::sql::{self, Access, Effect, Judged, Kind, PinCause};
+use crate::sql::{self, Access, Effect, Judged, Kind, PinCause, PinSet};
 use crate::topology::{Role, ServerId, Snapshot};
 use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
 
@@ -132,6 +132,7 @@ impl Session {
                     self.keep_or_release(lease);
                 }
                 Ok(reply) => {
+                    self.observe_statement(work, &judged, incoming, request.input_len, &reply);
                     self.consume(request.input_len);
                     self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
@@ -443,8 +444,9 @@ impl Session {
         }
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
         let connection_id = self.info.id.to_string();
-        // A held connection knows the others itself.
-        let held = route.to == Destination::Held && !self.answered_aside;
+        // A held connection knows the others itself, unless something came in between: a question of ours, or a read
+        // that ran elsewhere.
+        let held = route.to == Destination::Held && !self.answered_aside && !self.last.was_asked;
         let replacements = sql::Replacements {
             row_count: (!held).then_some(row_count.as_str()),
             found_rows: (!held).then_some(found_rows.as_str()),
@@ -477,7 +479,6 @@ impl Session {
         let (server, took) = (lease.pool().server, now.saturating_duration_since(started));
         let stats = self.stats.entry(&judged.statement, &self.house.digests);
         stats.record(server, route.because, reply.outcome.rows, failed, took);
-        self.state.observe(&judged.statement, self.seen(reply));
         if leaves_something(&judged.statement, work) {
             // Before the settings are taken in: literals were read under the old ones.
             Box::pin(self.take_effect(&judged.statement, work, &mut lease, reply.outcome.error.as_ref()))
@@ -505,7 +506,11 @@ impl Session {
         }
         if reply.outcome.last_insert_id > 0 || self.state.pins.contains(PinCause::LastInsertId) {
             self.insert_id = InsertId::OnHeldConnection;
+            // It is asked for before the connection goes, as after an INSERT.
+            self.show_pins(self.state.pins);
+            self.state.pins = self.state.pins.without(PinSet::of(PinCause::LastInsertId));
         }
+        self.ask_what_is_held(&mut lease, reply).await;
         let holds = self.state.holds_connection();
         self.show_rest(holds.then_some(&lease));
         if holds {
@@ -687,8 +692,7 @@ impl Session {
     /// The connection is gone, and with it all that lived there.
     pub(super) fn forget_lost_state(&mut self) {
         self.end_split();
-        self.state.transaction = Transaction::None;
-        self.state.pins = sql::PinSet::EMPTY;
+        self.state.forget_connection();
         self.prepared.forget_connection();
         self.follow = Follow::No;
         if self.insert_id == InsertId::OnHeldConnection {
@@ -699,13 +703,11 @@ impl Session {
     pub(super) fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
         self.info.set_activity(Activity::Active, self.house.registry.millis(started));
         let backend = (lease.pool().server, lease.conn.thread_id);
-        let pins = self.state.pins;
         self.info.update(|seen| {
             seen.statement = Some(Arc::clone(&judged.statement));
             seen.because = Some(route.because);
             seen.backend = Some(backend);
             seen.server = Some(backend.0);
-            seen.pins = pins;
         });
     }
 
@@ -722,7 +724,9 @@ impl Session {
         self.info.set_in_transaction(self.state.transaction != Transaction::None);
         self.info.update(|seen| {
             seen.backend = backend;
-            seen.pins = pins;
+            if seen.pins != pins {
+                self.house.pins.observe(seen, pins, Instant::now());
+            }
         });
     }
 }

@@ -22,7 +22,7 @@ use crate::consistency::Consistency;
 use crate::flavour::Version;
 use crate::net::Channel;
 use crate::route::{Seen, SessionState};
-use crate::sql::Dialect;
+use crate::sql::{Dialect, PinSet};
 use crate::wire::{self, Command, ErrPacket, HEADER_LEN, Header, MAX_PAYLOAD, OkPacket, code, status};
 
 /// A logged-in client and all that is known of it.
@@ -163,6 +163,7 @@ impl Session {
             self.say_goodbye(&end).await;
         }
         self.give_back_held();
+        self.show_pins(PinSet::EMPTY);
         match &end {
             End::ClientGone(error) => tracing::debug!(session = self.info.id, %error, "client gone"),
             end => tracing::debug!(session = self.info.id, ?end, "session ended"),

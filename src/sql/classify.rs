@@ -180,7 +180,9 @@ fn by_head_of_session(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"lock" | b"unlock" => lock(scan, head),
         b"handler" => {
-            scan.pins.insert(PinCause::Handler);
+            if scan.head_has(b"open") {
+                scan.pins.insert(PinCause::Handler);
+            }
             (Kind::Handler, keyword(head))
         }
         b"kill" => (Kind::Kill { query_only: scan.head_has(b"query"), id: None }, keyword(head)),
@@ -196,7 +198,7 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"flush" => {
             if scan.flush_locks {
-                scan.pins.insert(PinCause::GlobalReadLock);
+                scan.pins.insert(flush_lock(scan));
             }
             (Kind::Administer, keyword(head))
         }
@@ -211,6 +213,15 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         | b"start" | b"stop" | b"grant" | b"revoke" | b"install" | b"uninstall" | b"shutdown"
         | b"restart" | b"binlog" | b"clone" | b"signal" | b"resignal" => (Kind::Administer, keyword(head)),
         _ => (Kind::Unknown, Class::Writing(WriteBecause::Unknown)),
+    }
+}
+
+/// FLUSH TABLES with names locks as LOCK TABLES does; without, it locks everything, and a transaction does not end it.
+fn flush_lock(scan: &Scan<'_>) -> PinCause {
+    let tables = (1..4).find(|at| matches!(scan.head(*at), b"table" | b"tables"));
+    match tables {
+        Some(at) if scan.head(at + 1) != b"with" => PinCause::TableLocks,
+        _ => PinCause::GlobalReadLock,
     }
 }
 

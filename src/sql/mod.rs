@@ -8,6 +8,7 @@ mod judge;
 
 mod digest;
 mod hint;
+mod holds;
 mod kill;
 mod literals;
 mod proxy_variables;
@@ -36,6 +37,7 @@ mod lex;
 pub use catalog::{Catalog, DataAccess, Routine, RoutineKind, View};
 pub use effect::{Assigned, Effect, TextSource};
 pub use explain::{ExplainOptions, Explanation, Target, explain};
+pub use holds::{Held, HoldChange, hold_changes};
 pub use judge::Judge;
 pub use kill::kill_expression;
 pub use literal::{Literal, Reading, quoted};

@@ -210,8 +210,9 @@ pub enum WriteBecause {
 #[repr(u8)]
 pub enum PinCause {
     TemporaryTable,
+    /// LOCK TABLES, FLUSH TABLES with names and WITH READ LOCK or FOR EXPORT.
     TableLocks,
-    /// FLUSH TABLES … WITH READ LOCK, FLUSH TABLES … FOR EXPORT; UNLOCK TABLES ends it.
+    /// FLUSH TABLES WITH READ LOCK.
     GlobalReadLock,
     /// LOCK INSTANCE FOR BACKUP, BACKUP STAGE, BACKUP LOCK: what UNLOCK TABLES does not end.
     InstanceLock,
@@ -270,6 +271,14 @@ pub struct PinSet(u32);
 impl PinSet {
     pub const EMPTY: PinSet = PinSet(0);
 
+    /// The causes of which there may be several at a time; `HoldChange` tells them apart.
+    pub const NAMED: PinSet = PinSet::of(PinCause::UserLock)
+        .union(PinSet::of(PinCause::TemporaryTable))
+        .union(PinSet::of(PinCause::Handler))
+        .union(PinSet::of(PinCause::SessionVariable))
+        .union(PinSet::of(PinCause::InstanceLock))
+        .union(PinSet::of(PinCause::Xa));
+
     pub const fn of(cause: PinCause) -> Self {
         Self(1 << cause as u16)
     }
@@ -284,6 +293,10 @@ impl PinSet {
 
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     pub const fn contains(self, cause: PinCause) -> bool {
