@@ -51,7 +51,7 @@ impl Lease {
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
     /// list unless they read a table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
-        let forgotten = self.prepared.clear();
+        let forgotten = self.forget_statements();
         self.pool.count_prepared(0, forgotten);
         let limit = self.pool.exchange_limit();
         Box::pin(in_time(limit, self.reset())).await
@@ -122,7 +122,7 @@ impl Lease {
     }
 
     /// Closes what was used longest ago here while the server holds too much.
-    async fn make_room(&mut self) -> Result<(), ExchangeError> {
+    pub(super) async fn make_room(&mut self) -> Result<(), ExchangeError> {
         while self.prepared.len() > 1 && self.pool.is_full_of_statements() {
             let Some(id) = self.prepared.evict() else { break };
             self.pool.counters.evicted.fetch_add(1, Relaxed);
@@ -148,7 +148,7 @@ impl Lease {
 }
 
 /// A server that does not answer a question of ours in time is as good as lost.
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     limit: Duration,
     exchange: impl Future<Output = Result<T, ExchangeError>>,
 ) -> Result<T, ExchangeError> {

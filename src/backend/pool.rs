@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::session::{Backend, ExchangeError, SessionSetup};
 use super::settings::Settings;
 use super::slots::{Checkout, Grant, Released, Slots};
+use super::user_variables::UserVariables;
 use crate::config;
 use crate::topology::ServerId;
 use crate::wire::capability;
@@ -53,6 +54,9 @@ pub struct Key {
 pub struct Wanted {
     pub key: Key,
     pub settings: Settings,
+    pub user_variables: UserVariables,
+    /// Active roles, where they are not those of the login, as SET ROLE takes them.
+    pub role: Option<Arc<str>>,
     pub opening: Opening,
 }
 
@@ -166,7 +170,7 @@ impl Pool {
         loop {
             let (checkout, turn) = {
                 let mut slots = self.slots();
-                let checkout = slots.checkout(&wanted.key, |backend| backend.fit(&wanted.settings));
+                let checkout = slots.checkout(&wanted.key, |backend| backend.fit(wanted));
                 // Under the same lock: else what is given back in between is idle, and nobody is told.
                 let turn = matches!(checkout, Checkout::Full).then(|| {
                     let (waiter, granted) = oneshot::channel();
@@ -307,7 +311,8 @@ impl Pool {
     }
 
     fn remember_opening(&self, wanted: &Wanted) {
-        if self.limits.min_idle == 0 {
+        // Opened ahead, a connection has the roles of a login.
+        if self.limits.min_idle == 0 || wanted.role.is_some() {
             return;
         }
         let mut recent = self.lock(&self.recent);
@@ -337,7 +342,7 @@ impl Pool {
         // Outside a runtime (at exit) there is nobody to reset it for.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close(backend) };
         runtime.spawn(async move {
-            self.count_prepared(0, backend.prepared.clear());
+            self.count_prepared(0, backend.forget_statements());
             match timeout(self.limits.connect_timeout, backend.reset()).await {
                 Ok(Ok(())) => {
                     self.counters.reset.fetch_add(1, Relaxed);
@@ -439,7 +444,13 @@ impl Pool {
         for (key, opening) in recent {
             let idle = self.slots().idle_by_key().find(|(have, _)| **have == key).map_or(0, |(_, len)| len);
             let settings = Settings::with_schema(opening.schema.clone());
-            let wanted = Wanted { key: key.clone(), settings, opening };
+            let wanted = Wanted {
+                key: key.clone(),
+                settings,
+                user_variables: UserVariables::default(),
+                role: None,
+                opening,
+            };
             for _ in idle..self.limits.min_idle {
                 if !self.slots().adopt() {
                     return;
@@ -464,7 +475,7 @@ impl Pool {
     fn forget(&self, backend: &Backend) {
         backend.conn.channel.say_last(&QUIT);
         self.lock(&self.sockets).remove(&backend.id);
-        self.prepared.fetch_sub(backend.prepared.len(), Relaxed);
+        self.prepared.fetch_sub(backend.statements(), Relaxed);
     }
 
     /// Whether this server holds as many prepared statements as it may.

@@ -117,9 +117,6 @@ pub fn route(
     if !statement.pins.is_empty() {
         return primary(snapshot, Because::Pins);
     }
-    if statement.needs.user_variable || statement.needs.prepared_text {
-        return primary(snapshot, Because::FollowsStatement);
-    }
     if !session.autocommit {
         return primary(snapshot, Because::AutocommitOff);
     }

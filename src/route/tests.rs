@@ -40,6 +40,7 @@ fn judged(kind: Kind, access: Access) -> Judged {
         pins: PinSet::EMPTY,
         unpins: PinSet::EMPTY,
         needs: Needs::default(),
+        effect: None,
         digest: "SELECT ?".into(),
     };
     Judged { statement: Arc::new(statement), hint: None }

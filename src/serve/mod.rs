@@ -1,8 +1,10 @@
 //! Line one, performed: from a client's connection to the answer of its last statement.
 
 pub mod accounts;
+mod carried;
 mod commands;
 mod digests;
+mod effects;
 mod house;
 mod kill;
 mod listener;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::effects::{TextWork, leaves_something};
 use super::prepared::{About, DATA_AND_CURSORS};
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
@@ -13,7 +14,7 @@ use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
-use crate::sql::{self, Access, Judged, Kind, PinCause, PinSet};
+use crate::sql::{self, Access, Effect, Judged, Kind, PinCause, PinSet};
 use crate::topology::{Role, ServerId, Snapshot};
 use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
 
@@ -25,6 +26,8 @@ pub(super) enum Work {
     Prepare { key: Arc<StatementKey>, id: u32 },
     /// It names a prepared statement.
     About(About),
+    /// It is about a statement prepared as text.
+    Text(TextWork),
 }
 
 impl Work {
@@ -32,6 +35,7 @@ impl Work {
         match self {
             Work::Plain(expect) => *expect,
             Work::Prepare { .. } => Expect::Prepared,
+            Work::Text(_) => Expect::Results,
             Work::About(about) => about.expect,
         }
     }
@@ -69,6 +73,9 @@ impl Session {
         }
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
             return Box::pin(self.kill_by_expression(incoming)).await;
+        }
+        if judged.statement.effect.is_some() && incoming.whole {
+            return Box::pin(self.query_with_effect(judged, incoming)).await;
         }
         self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
@@ -183,6 +190,16 @@ impl Session {
                 Ok(instead) => instead,
                 Err(error) => return Err(self.unfit(error, incoming, request).await),
             },
+            Work::Text(text) => match Box::pin(self.fit_text(text, incoming, lease)).await {
+                Ok(instead) => instead,
+                Err(error) => return Err(self.unfit(error, incoming, request).await),
+            },
+            Work::Plain(_) if judged.statement.needs.prepared_text && judged.statement.effect.is_none() => {
+                match Box::pin(self.settle_texts(lease)).await {
+                    Ok(()) => self.substitute(judged, incoming, route),
+                    Err(error) => return Err(self.unfit(error, incoming, request).await),
+                }
+            }
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
@@ -391,7 +408,16 @@ impl Session {
             // Whatever the connection's last user left must not be seen.
             lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
         }
+        lease.settle_role(self.wanted.role.as_ref()).await.map_err(Refusal::Settle)?;
         lease.settle(&self.wanted.settings).await.map_err(Refusal::Settle)?;
+        // To set them would empty the list that GET DIAGNOSTICS reads.
+        let must_not_set = held && needs.diagnostics && judged.statement.kind == Kind::Administer;
+        if judged.statement.may_read_user_variables() && !must_not_set {
+            lease.settle_user_variables(&self.wanted.user_variables).await.map_err(Refusal::Settle)?;
+        }
+        if let Some(Effect::Role) = judged.statement.effect.as_deref() {
+            lease.know_login_role().await.map_err(Refusal::Settle)?;
+        }
         if needs.last_insert_id
             && let InsertId::Known(id) = self.insert_id
         {
@@ -443,6 +469,11 @@ impl Session {
         let (server, took) = (lease.pool().server, now.saturating_duration_since(started));
         let stats = self.stats.entry(&judged.statement, &self.house.digests);
         stats.record(server, route.because, reply.outcome.rows, failed, took);
+        if leaves_something(&judged.statement, work) {
+            // Before the settings are taken in: literals were read under the old ones.
+            Box::pin(self.take_effect(&judged.statement, work, &mut lease, reply.outcome.error.as_ref()))
+                .await;
+        }
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
         self.note_written(reply);
@@ -508,6 +539,10 @@ impl Session {
         match work {
             Work::About(about) => self.house.judge.remember_write(about.key.text(), &self.dialect),
             Work::Prepare { key, .. } => self.house.judge.remember_write(key.text(), &self.dialect),
+            Work::Text(text) => {
+                let text = text.text().unwrap_or_default();
+                self.house.judge.remember_write(&text, &self.dialect);
+            }
             Work::Plain(_) => {
                 if let Ok(range) = self.statement_of(incoming) {
                     self.house.judge.remember_write(&self.client.input()[range], &self.dialect);

@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::pins::PinnedSince;
-use crate::backend::{Key, Opening, Settings, Wanted};
+use crate::backend::{Key, Opening, Settings, UserVariables, Wanted};
 use crate::route::Because;
 use crate::sql::{PinSet, Statement};
 use crate::topology::ServerId;
@@ -218,7 +218,13 @@ impl SessionInfo {
     /// A connection like those of the session, fresh.
     pub(super) fn wanted(&self) -> Wanted {
         let (key, opening) = self.login.clone();
-        Wanted { key, settings: Settings::with_schema(opening.schema.clone()), opening }
+        Wanted {
+            key,
+            settings: Settings::with_schema(opening.schema.clone()),
+            user_variables: UserVariables::default(),
+            role: None,
+            opening,
+        }
     }
 
     pub fn seen(&self) -> Seen {

@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Instant;
 
+use super::carried::Carried;
 use super::house::House;
 use super::login::LoggedIn;
 use super::prepared::Prepared;
 use super::registry::{Activity, Order, Orders, SessionInfo};
 use super::relay::Reply;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
-use crate::backend::{Key, Lease, Opening, Settings, Wanted};
+use crate::backend::{Key, Lease, Opening, Settings, UserVariables, Wanted};
 use crate::flavour::Version;
 use crate::gtid::GtidSet;
 use crate::net::Channel;
@@ -39,6 +40,7 @@ pub(super) struct Session {
     pub(super) last: LastResult,
     pub(super) insert_id: InsertId,
     pub(super) prepared: Prepared,
+    pub(super) carried: Carried,
     /// What the session has written and some replica may not have yet.
     pub(super) written: Option<GtidSet>,
     pub(super) stats: StatsMemo,
@@ -99,6 +101,8 @@ impl Session {
                 has_schema: schema.is_some(),
             },
             settings: Settings::with_schema(schema.clone()),
+            user_variables: UserVariables::default(),
+            role: None,
             opening: Opening { credential, attributes: attributes.into(), schema },
         };
         if let Some((server, conn)) = backend {
@@ -122,6 +126,7 @@ impl Session {
             last: LastResult::default(),
             insert_id: InsertId::Known(0),
             prepared: Prepared::default(),
+            carried: Carried::default(),
             written: None,
             stats: StatsMemo::default(),
             finished: None,
@@ -378,7 +383,9 @@ impl Session {
         }
         self.wanted.settings = lease.settings.clone();
         self.wanted.key.has_schema = self.wanted.settings.schema.is_some();
-        self.wanted.opening.schema.clone_from(&self.wanted.settings.schema);
+        if self.wanted.role.is_none() {
+            self.wanted.opening.schema.clone_from(&self.wanted.settings.schema);
+        }
         self.read_settings();
         let schema = self.wanted.settings.schema.clone();
         self.info.update(|seen| seen.schema = schema);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::effect::Effect;
 use super::lex::{Lexer, Token, TokenKind};
 use super::scan::{Item, Scan};
 use super::show;
@@ -16,6 +17,7 @@ pub(super) struct Verdict {
     pub(super) pins: PinSet,
     pub(super) unpins: PinSet,
     pub(super) needs: Needs,
+    pub(super) effect: Option<Box<Effect>>,
 }
 
 /// Judges all statements of a text. Costs a pass over its tokens and memory for its nesting only.
@@ -84,6 +86,7 @@ impl Packet {
             pins: PinSet::EMPTY,
             unpins: PinSet::EMPTY,
             needs: Needs::default(),
+            effect: None,
         };
         let mut verdict = self.only.unwrap_or(empty);
         if self.several {
@@ -95,6 +98,7 @@ impl Packet {
                 pins: self.pins,
                 unpins: self.unpins.without(self.pins),
                 needs: self.needs,
+                effect: None,
             };
         }
         if odd {
@@ -121,7 +125,7 @@ fn judge(mut scan: Scan<'_>) -> Verdict {
     };
     let pins = scan.pins.union(scan.set().pins);
     let needs = if scan.is_stored() { Needs::default() } else { scan.needs };
-    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs }
+    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs, effect: None }
 }
 
 fn by_head(scan: &mut Scan<'_>) -> (Kind, Class) {

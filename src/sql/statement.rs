@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::effect::Effect;
 use crate::flavour::Version;
 
 /// How the server that will run the text reads it.
@@ -44,11 +45,21 @@ pub struct Statement {
     pub unpins: PinSet,
     /// What it reads that lives on the connection of the statements before it.
     pub needs: Needs,
+    /// What it leaves in the session that goes along to other connections. Where it depends on literals, the
+    /// statement is not remembered by digest.
+    pub effect: Option<Box<Effect>>,
     /// The text with literals replaced by `?` and comments and needless space dropped.
     pub digest: Arc<str>,
 }
 
 impl Statement {
+    /// Whether it, or stored code that it runs, may read user variables.
+    pub fn may_read_user_variables(&self) -> bool {
+        let may_run_code =
+            matches!(self.kind, Kind::Modify | Kind::Select | Kind::Describe | Kind::Several | Kind::Unknown);
+        self.needs.user_variable || (may_run_code && self.access != Access::Read)
+    }
+
     /// Whether it may commit the transaction it runs in: by name, implicitly, or in a procedure.
     pub fn may_commit(&self) -> bool {
         match (&self.kind, &self.access) {
