@@ -77,7 +77,7 @@ impl Lease {
     }
 
     /// Runs a query of our own that answers one row of one column.
-    pub async fn ask(&mut self, question: &str) -> Result<Option<String>, ExchangeError> {
+    pub async fn ask_in_time(&mut self, question: &str) -> Result<Option<String>, ExchangeError> {
         let limit = self.pool.exchange_limit();
         in_time(limit, self.scalar(question.as_bytes())).await
     }

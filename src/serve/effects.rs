@@ -339,6 +339,17 @@ impl Session {
 }
 
 impl TextWork {
+    /// The statement that is run, and the schema it was prepared in, if not now.
+    pub(super) fn runs(&self) -> Option<(&[u8], Option<&str>)> {
+        match self {
+            TextWork::Execute { known, .. } => {
+                Some((&known.text, known.statement.environment.schema.as_deref()))
+            }
+            TextWork::Immediate { text, .. } => Some((text, None)),
+            _ => None,
+        }
+    }
+
     /// What is run, where that is not what was sent.
     pub(super) fn text(&self) -> Option<Arc<[u8]>> {
         match self {

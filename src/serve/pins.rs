@@ -79,9 +79,16 @@ impl Session {
         if !self.state.is_worth_reading(statement) {
             return;
         }
-        let schema = self.wanted.settings.schema.as_deref();
+        let now = self.wanted.settings.schema.clone();
+        let schema = now.as_deref();
         let changes = match work {
             Work::Prepare { .. } => return,
+            Work::Text(text) => match text.runs() {
+                Some((text, schema)) => {
+                    sql::hold_changes(text, &self.dialect, schema.or(now.as_deref()), statement.pins)
+                }
+                None => return,
+            },
             Work::About(about) if about.runs_statement() => {
                 let schema = about.key.environment().schema.as_deref();
                 sql::hold_changes(about.key.text(), &self.dialect, schema, statement.pins)
@@ -107,7 +114,7 @@ impl Session {
         }
         let Some(question) = self.state.question() else { return };
         // A connection lost meanwhile is noticed by whoever uses it next.
-        let answer = Box::pin(lease.ask(&question.text)).await.ok().flatten();
+        let answer = Box::pin(lease.ask_in_time(&question.text)).await.ok().flatten();
         self.state.observe_answer(&question, answer.as_deref());
         self.last.was_asked = true;
     }

@@ -1,6 +1,6 @@
 //! Sessions as text: what is said, who answers, and why. `BLESS=1` rewrites the answers.
 //!
-//! A block is a statement (`[name] ` before it speaks on a session of that name, as root if the name begins so or else as `app`; `\reset` is COM_RESET_CONNECTION),
+//! A block is a statement (`[name] ` before it speaks on a session of that name, which is the user `root` if its name begins so, or else `app`; `\reset` is COM_RESET_CONNECTION),
 //! `----`, and what came of it: the role of the server, the reason and the pins in one line, then the result. Each
 //! script is also played on one server alone, which must answer the same, unless the block begins with
 //! `# differs alone: ` and the reason.

@@ -51,8 +51,8 @@ fn ends_with(cause: PinCause) -> &'static str {
         PinCause::Cursor => "its last row, or resetting or closing the statement",
         PinCause::Xa => "XA COMMIT, XA ROLLBACK; XA PREPARE where that detaches",
         PinCause::NextTransaction => "the next transaction",
-        PinCause::UserVariable | PinCause::Role | PinCause::PreparedText | PinCause::Unknown => {
-            "nothing else"
-        }
+        PinCause::UserVariable => "setting each to a literal, where all names are known",
+        PinCause::PreparedText => "DEALLOCATE PREPARE, where all names are known",
+        PinCause::Role | PinCause::Unknown => "nothing else",
     }
 }
