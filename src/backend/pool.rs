@@ -73,9 +73,12 @@ pub struct Opening {
 pub struct Counters {
     pub connected: AtomicU64,
     pub failed: AtomicU64,
+    /// Opened for a session that found none to reuse.
+    pub opened: AtomicU64,
     pub reused: AtomicU64,
     pub waited: AtomicU64,
     pub wait_micros: AtomicU64,
+    pub longest_wait_micros: AtomicU64,
     pub timed_out: AtomicU64,
     pub replaced: AtomicU64,
     pub reset: AtomicU64,
@@ -94,6 +97,8 @@ pub struct Gauge {
     pub in_use: usize,
     pub waiting: usize,
     pub cap: usize,
+    /// How long anybody may wait.
+    pub wait_limit: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +145,14 @@ impl Pool {
         let slots = self.slots();
         let (open, idle) = (slots.open(), slots.idle());
         let waiting = slots.waiting();
-        Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
+        Gauge {
+            open,
+            idle,
+            in_use: open - idle,
+            waiting,
+            cap: self.limits.max_per_server,
+            wait_limit: self.limits.wait_timeout,
+        }
     }
 
     /// How long a question of ours on an open connection may take.
@@ -173,12 +185,12 @@ impl Pool {
                     None => continue,
                 },
                 // Connecting is boxed: it is rare, and every session's memory would be larger by it.
-                Checkout::Connect => return Box::pin(self.connect(wanted)).await,
+                Checkout::Connect => return Box::pin(self.connect_for(wanted)).await,
                 Checkout::Replace(old) => {
                     self.counters.replaced.fetch_add(1, Relaxed);
                     self.forget(&old);
                     drop(old);
-                    return Box::pin(self.connect(wanted)).await;
+                    return Box::pin(self.connect_for(wanted)).await;
                 }
                 Checkout::Full => {
                     let Some(turn) = turn else { continue };
@@ -187,7 +199,7 @@ impl Pool {
                             Some(lease) => return Ok(lease),
                             None => continue,
                         },
-                        Grant::Slot => return Box::pin(self.connect(wanted)).await,
+                        Grant::Slot => return Box::pin(self.connect_for(wanted)).await,
                     }
                 }
             }
@@ -212,7 +224,9 @@ impl Pool {
         self.counters.waited.fetch_add(1, Relaxed);
         let started = Instant::now();
         let granted = timeout(self.limits.wait_timeout, &mut turn.granted).await;
-        self.counters.wait_micros.fetch_add(started.elapsed().as_micros() as u64, Relaxed);
+        let micros = started.elapsed().as_micros() as u64;
+        self.counters.wait_micros.fetch_add(micros, Relaxed);
+        self.counters.longest_wait_micros.fetch_max(micros, Relaxed);
         if let Ok(Ok(grant)) = granted {
             turn.taken = true;
             return Ok(grant);
@@ -230,6 +244,13 @@ impl Pool {
         self.counters.reused.fetch_add(1, Relaxed);
         self.in_use.fetch_add(1, Relaxed);
         Some(Lease::new(backend, Arc::clone(self)))
+    }
+
+    /// As `connect`, for a session that waits for it.
+    async fn connect_for(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
+        let lease = self.connect(wanted).await?;
+        self.counters.opened.fetch_add(1, Relaxed);
+        Ok(lease)
     }
 
     /// Opens a connection in a slot already taken.
@@ -539,9 +560,11 @@ impl Counters {
         let Self {
             connected,
             failed,
+            opened,
             reused,
             waited,
             wait_micros,
+            longest_wait_micros,
             timed_out,
             replaced,
             reset,
@@ -554,9 +577,11 @@ impl Counters {
         let named = [
             ("connected", connected),
             ("failed", failed),
+            ("opened", opened),
             ("reused", reused),
             ("waited", waited),
             ("wait_micros", wait_micros),
+            ("longest_wait_micros", longest_wait_micros),
             ("timed_out", timed_out),
             ("replaced", replaced),
             ("reset", reset),

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use crate::flavour::Flavour;
 
+/// A name, and an expression that has its value.
+type Variable = (Arc<str>, Arc<str>);
+
 /// Names in lower case, with expressions that have their values on any connection. Cheap to clone and to compare
 /// with itself. Whatever it does not name is NULL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct UserVariables(Option<Arc<Vec<(Arc<str>, Arc<str>)>>>);
+pub struct UserVariables(Option<Arc<Vec<Variable>>>);
 
 /// Names and values of one session together, in bytes; beyond it, variables hold their connection.
 const LEN_MAX: usize = 16 * 1024;
@@ -68,7 +71,7 @@ impl UserVariables {
         UserVariables(self.0.as_ref().map(|_| Arc::new(shaped.collect())))
     }
 
-    fn iter(&self) -> impl Iterator<Item = &(Arc<str>, Arc<str>)> {
+    fn iter(&self) -> impl Iterator<Item = &Variable> {
         self.0.iter().flat_map(|variables| variables.iter())
     }
 

@@ -358,6 +358,17 @@ impl Session {
 }
 
 impl TextWork {
+    /// The statement that is run, and the schema it was prepared in, if not now.
+    pub(super) fn runs(&self) -> Option<(&[u8], Option<&str>)> {
+        match self {
+            TextWork::Execute { known, .. } => {
+                Some((&known.text, known.statement.environment.schema.as_deref()))
+            }
+            TextWork::Immediate { text, .. } => Some((text, None)),
+            _ => None,
+        }
+    }
+
     /// What is run, where that is not what was sent.
     pub(super) fn text(&self) -> Option<Arc<[u8]>> {
         match self {
@@ -371,7 +382,8 @@ impl TextWork {
 /// EXECUTE is what it executes.
 fn inner(inner: &Judged, outer: &Judged) -> Judged {
     let hint = outer.hint.clone().or_else(|| inner.hint.clone());
-    Judged { statement: Arc::clone(&inner.statement), hint }
+    let consistency = outer.consistency.clone().or_else(|| inner.consistency.clone());
+    Judged { statement: Arc::clone(&inner.statement), hint, consistency }
 }
 
 /// What nobody has seen may leave anything behind.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use super::pins::PinnedSince;
 use crate::backend::{Key, Opening, Settings, UserVariables, Wanted};
 use crate::route::Because;
 use crate::sql::{PinSet, Statement};
@@ -55,6 +56,7 @@ pub struct Seen {
     pub server: Option<ServerId>,
     /// The causes that hold the connection.
     pub pins: PinSet,
+    pub pinned_since: Option<Box<PinnedSince>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,6 +66,8 @@ struct Packet {
     needs: Needs,
     /// One begins with SET STATEMENT.
     borrows: bool,
+    /// One of them sets a variable of the proxy's.
+    proxys: bool,
 }
 
 impl Packet {
@@ -79,6 +81,7 @@ impl Packet {
         self.unpins = self.unpins.union(verdict.unpins);
         self.needs = self.needs.union(verdict.needs);
         self.several |= self.only.is_some();
+        self.proxys |= verdict.access == Access::Write(WriteBecause::ProxyVariable);
         self.only.get_or_insert(verdict);
     }
 
@@ -101,7 +104,10 @@ impl Packet {
             // stays pinned even if a later one would end it.
             verdict = Verdict {
                 kind: Kind::Several,
-                access: Access::Write(WriteBecause::Several),
+                access: Access::Write(match self.proxys {
+                    true => WriteBecause::ProxyVariable,
+                    false => WriteBecause::Several,
+                }),
                 pins: self.pins,
                 unpins: self.unpins.without(self.pins),
                 needs: self.needs,
@@ -126,6 +132,7 @@ enum Class {
 fn judge(mut scan: Scan<'_>) -> Verdict {
     let (kind, class) = by_head(&mut scan);
     let access = match class {
+        _ if scan.writes_proxys || scan.set().proxys => Access::Write(WriteBecause::ProxyVariable),
         Class::Reading => scan.objection.take().map_or(Access::Read, Access::Write),
         Class::Writing(because) => Access::Write(because),
         Class::Decided(access) => access,
@@ -180,7 +187,9 @@ fn by_head_of_session(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"lock" | b"unlock" => lock(scan, head),
         b"handler" => {
-            scan.pins.insert(PinCause::Handler);
+            if scan.head_has(b"open") {
+                scan.pins.insert(PinCause::Handler);
+            }
             (Kind::Handler, keyword(head))
         }
         b"kill" => (Kind::Kill { query_only: scan.head_has(b"query"), id: None }, keyword(head)),
@@ -196,7 +205,7 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"flush" => {
             if scan.flush_locks {
-                scan.pins.insert(PinCause::GlobalReadLock);
+                scan.pins.insert(flush_lock(scan));
             }
             (Kind::Administer, keyword(head))
         }
@@ -211,6 +220,15 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         | b"start" | b"stop" | b"grant" | b"revoke" | b"install" | b"uninstall" | b"shutdown"
         | b"restart" | b"binlog" | b"clone" | b"signal" | b"resignal" => (Kind::Administer, keyword(head)),
         _ => (Kind::Unknown, Class::Writing(WriteBecause::Unknown)),
+    }
+}
+
+/// FLUSH TABLES with names locks as LOCK TABLES does; without, it locks everything, and a transaction does not end it.
+fn flush_lock(scan: &Scan<'_>) -> PinCause {
+    let tables = (1..4).find(|at| matches!(scan.head(*at), b"table" | b"tables"));
+    match tables {
+        Some(at) if scan.head(at + 1) != b"with" => PinCause::TableLocks,
+        _ => PinCause::GlobalReadLock,
     }
 }
 

@@ -8,8 +8,10 @@ mod judge;
 
 mod digest;
 mod hint;
+mod holds;
 mod kill;
 mod literals;
+mod proxy_variables;
 
 mod classify;
 mod scan;
@@ -35,9 +37,11 @@ mod lex;
 pub use catalog::{Catalog, DataAccess, Routine, RoutineKind, View};
 pub use effect::{Assigned, Effect, TextSource};
 pub use explain::{ExplainOptions, Explanation, Target, explain};
+pub use holds::{Held, HoldChange, hold_changes};
 pub use judge::Judge;
 pub use kill::kill_expression;
 pub use literal::{Literal, Reading, quoted};
+pub use proxy_variables::{AssignedValue, NotAssigned, ProxyAssignment, ProxyVariable, proxy_assignments};
 pub use statement::*;
 pub use substitute::{Replacements, substitute_calls};
 pub use variables::{is_replayable_variable, tracked_variables};

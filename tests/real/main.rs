@@ -4,7 +4,10 @@
 
 mod admin;
 mod binary;
+mod brake;
 mod clusters;
+mod consistency;
+mod crowd;
 mod faults;
 mod large;
 mod leaks;
@@ -16,7 +19,9 @@ mod playground;
 mod pools;
 mod prepared;
 mod protocol;
+mod random;
 mod raw;
 mod scripts;
+mod split;
 mod sysbench;
 mod through;

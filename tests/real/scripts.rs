@@ -1,6 +1,6 @@
 //! Sessions as text: what is said, who answers, and why. `BLESS=1` rewrites the answers.
 //!
-//! A block is a statement (`[name] ` before it speaks on a session of that name, which is the user `root` or else `app`; `\reset` is COM_RESET_CONNECTION),
+//! A block is a statement (`[name] ` before it speaks on a session of that name, which is the user `root` if its name begins so, or else `app`; `\reset` is COM_RESET_CONNECTION),
 //! `----`, and what came of it: the role of the server, the reason and the pins in one line, then the result. Each
 //! script is also played on one server alone, which must answer the same, unless the block begins with
 //! `# differs alone: ` and the reason.
@@ -95,7 +95,7 @@ async fn play(proxy: Option<&Proxy>, flavour: Flavour, database: &str, text: &st
             None => ("", statement),
         };
         if !sessions.contains_key(name) {
-            let account = if name == "root" { ROOT } else { APP };
+            let account = if name.starts_with("root") { ROOT } else { APP };
             let opts = match proxy {
                 Some(proxy) => proxy.opts(account),
                 None => cluster.primary.opts(account),
@@ -121,6 +121,9 @@ async fn play(proxy: Option<&Proxy>, flavour: Flavour, database: &str, text: &st
             result = result.replace(&format!("\n{id}"), "\n<own id>");
         }
         cluster.wait_applied().await?;
+        if let Some(proxy) = proxy {
+            proxy.at_rest(conn).await?;
+        }
         let who = proxy.map_or("alone".to_owned(), |proxy| who(proxy, conn));
         writeln!(out, "{statement}\n----\n{who}\n{result}\n")?;
     }
