@@ -57,6 +57,11 @@ impl Settings {
         }
     }
 
+    /// Whether a variable was set that `wanted` would have as after login.
+    pub fn has_more_than(&self, wanted: &Settings) -> bool {
+        !self.same_variables(wanted) && self.variables().any(|(name, _)| wanted.variable(name).is_none())
+    }
+
     /// Gives variables the values they had before.
     pub fn take_back(&mut self, names: &[Arc<str>], before: &Settings) {
         for name in names {

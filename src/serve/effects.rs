@@ -320,6 +320,12 @@ impl Session {
 
     /// What has the literal's value on any connection, as the session's settings had it read.
     fn expression(&self, literal: &Literal) -> Option<Arc<str>> {
+        let defaults = self.house.defaults();
+        let init_connect = defaults.as_ref().map_or("", |defaults| &*defaults.init_connect);
+        if init_connect.contains('@') {
+            // It may set variables of its own, which cannot be given back to the next session.
+            return None;
+        }
         let settings = &self.wanted.settings;
         let began_with = self.wanted.key.collation;
         let client = settings.variable("character_set_client");
@@ -328,8 +334,7 @@ impl Session {
         let is_named = client.is_some() && connection.is_some() && collation.is_some();
         let needs_reading = matches!(literal, Literal::Text { charset: None, .. });
         // What init_connect sets, nobody reports.
-        let set_unseen = || self.house.defaults().is_some_and(|defaults| !defaults.init_connect.is_empty());
-        if needs_reading && !is_named && set_unseen() {
+        if needs_reading && !is_named && !init_connect.is_empty() {
             return None;
         }
         let at_login = baseline(began_with);
