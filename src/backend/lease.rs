@@ -42,8 +42,42 @@ impl Lease {
         Box::pin(in_time(patience, self.await_gtids(gtids, limit))).await
     }
 
+    /// What the connection committed last, where the server tells it of one connection.
+    pub async fn last_written(&mut self) -> Result<Option<GtidSet>, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.last_gtids())).await
+    }
+
+    /// All that the server has committed.
+    pub async fn position(&mut self) -> Result<GtidSet, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.executed_gtids())).await
+    }
+
+    /// The isolation of the transactions that begin here, as in `READ-COMMITTED`.
+    pub async fn isolation(&mut self) -> Result<String, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.transaction_isolation())).await
+    }
+
+    /// Begins a transaction of that isolation.
+    pub async fn begin(&mut self, isolation: &str) -> Result<(), ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        let set = format!("SET TRANSACTION ISOLATION LEVEL {isolation}");
+        Box::pin(in_time(limit, async {
+            self.execute(&set).await?;
+            self.execute("START TRANSACTION").await
+        }))
+        .await
+    }
+
+    pub async fn roll_back(&mut self) -> Result<(), ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.execute("ROLLBACK"))).await
+    }
+
     /// Runs a query of our own that answers one row of one column.
-    pub async fn ask(&mut self, question: &str) -> Result<Option<String>, ExchangeError> {
+    pub async fn ask_in_time(&mut self, question: &str) -> Result<Option<String>, ExchangeError> {
         let limit = self.pool.exchange_limit();
         in_time(limit, self.scalar(question.as_bytes())).await
     }

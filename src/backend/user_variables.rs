@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use crate::flavour::Flavour;
 
+/// A name, and an expression that has its value.
+type Variable = (Arc<str>, Arc<str>);
+
 /// Names in lower case, with expressions that have their values on any connection. Cheap to clone and to compare
 /// with itself. Whatever it does not name is NULL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UserVariables(Option<Arc<Vec<(Arc<str>, Arc<str>)>>>);
+pub struct UserVariables(Option<Arc<Vec<Variable>>>);
 
 /// Names and values of one session together, in bytes; beyond it, variables hold their connection.
 const LEN_MAX: usize = 16 * 1024;
@@ -62,7 +65,7 @@ impl UserVariables {
         len + name.len() + expression.len() <= LEN_MAX
     }
 
-    fn iter(&self) -> impl Iterator<Item = &(Arc<str>, Arc<str>)> {
+    fn iter(&self) -> impl Iterator<Item = &Variable> {
         self.0.iter().flat_map(|variables| variables.iter())
     }
 

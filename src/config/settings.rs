@@ -32,6 +32,8 @@ fn without_default(config: &Config, path: &str) -> Option<String> {
         "listen.tls.certificate" => file(&front.certificate),
         "listen.tls.key" => file(&front.key),
         "listen.tls.client_ca" => file(&front.client_ca),
+        "listen.consistency" => config.listen.consistency.map(|level| level.to_string()),
+        "routing.users" => levels(&config.routing.users),
         "admin.users" => names(&config.admin.users),
         _ => None,
     }
@@ -57,6 +59,12 @@ fn servers(config: &Config) -> String {
 fn names(users: &[super::User]) -> Option<String> {
     let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn levels(users: &[super::UserLevel]) -> Option<String> {
+    let shown: Vec<String> =
+        users.iter().map(|level| format!("{} {}", level.name, level.consistency)).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// TOML's quotes are of no use to people who only look.

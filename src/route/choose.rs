@@ -55,12 +55,16 @@ pub enum Because {
     PrimaryTurn,
     /// No replica had what the session wrote in time.
     OwnWrite,
+    /// No replica had all that was acknowledged in time.
+    GlobalWrite,
+    /// Before the first write of a transaction whose isolation allows it.
+    TransactionSplit,
     /// A read that ties the session to its connection: from there it must be able to write.
     Pins,
 }
 
 impl Because {
-    pub const ALL: [Because; 15] = [
+    pub const ALL: [Because; 17] = [
         Because::Replica,
         Because::Write,
         Because::Transaction,
@@ -75,6 +79,8 @@ impl Because {
         Because::NoReplicaServing,
         Because::PrimaryTurn,
         Because::OwnWrite,
+        Because::GlobalWrite,
+        Because::TransactionSplit,
         Because::Pins,
     ];
 }
@@ -116,6 +122,9 @@ pub fn route(
     }
     if !statement.pins.is_empty() {
         return primary(snapshot, Because::Pins);
+    }
+    if statement.needs.proxy_variable {
+        return primary(snapshot, Because::FollowsStatement);
     }
     if !session.autocommit {
         return primary(snapshot, Because::AutocommitOff);
@@ -274,6 +283,8 @@ impl fmt::Display for Because {
             Because::NoReplicaServing => "no replica may take reads now",
             Because::PrimaryTurn => "the primary takes reads in turn",
             Because::OwnWrite => "no replica has the session's own write yet",
+            Because::GlobalWrite => "no replica has all acknowledged writes yet",
+            Because::TransactionSplit => "before the first write of a transaction",
             Because::Pins => "pins the session",
         })
     }

@@ -43,7 +43,7 @@ fn judged(kind: Kind, access: Access) -> Judged {
         effect: None,
         digest: "SELECT ?".into(),
     };
-    Judged { statement: Arc::new(statement), hint: None }
+    Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }
 
 fn select() -> Judged {

@@ -162,6 +162,7 @@ impl Session {
         self.state = SessionState { autocommit, ..SessionState::default() };
         self.last = LastResult::default();
         self.insert_id = InsertId::Known(0);
+        self.consistency = self.house.routing.consistency_of(&self.wanted.key.user, &self.house.listen);
         self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
         if let Some(defaults) = defaults.filter(|_| self.version.flavour == Flavour::MySql) {
             // MySQL forgets the character set named at login; MariaDB goes back to it.
@@ -199,5 +200,5 @@ pub(super) fn judged(name: &str, kind: Kind, access: Access) -> Judged {
         effect: None,
         digest: name.into(),
     };
-    Judged { statement: Arc::new(statement), hint: None }
+    Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }

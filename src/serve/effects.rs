@@ -363,7 +363,8 @@ impl TextWork {
 /// EXECUTE is what it executes.
 fn inner(inner: &Judged, outer: &Judged) -> Judged {
     let hint = outer.hint.clone().or_else(|| inner.hint.clone());
-    Judged { statement: Arc::clone(&inner.statement), hint }
+    let consistency = outer.consistency.clone().or_else(|| inner.consistency.clone());
+    Judged { statement: Arc::clone(&inner.statement), hint, consistency }
 }
 
 /// What nobody has seen may leave anything behind.

@@ -1,6 +1,7 @@
 //! Line one, performed: from a client's connection to the answer of its last statement.
 
 pub mod accounts;
+mod acknowledged;
 mod carried;
 mod commands;
 mod digests;
@@ -13,15 +14,18 @@ mod own_writes;
 mod pins;
 mod positions;
 mod prepared;
+mod proxy_variables;
 mod query;
 mod refusal;
 mod registry;
 mod relay;
 mod session;
+mod split;
 mod state;
 mod statements;
 pub mod tls;
 
+pub use acknowledged::Acknowledged;
 pub use digests::{DigestStats, Digests};
 pub use house::{Counters, House};
 pub use listener::{Bound, bind};

@@ -114,7 +114,7 @@ impl Session {
         }
         let Some(question) = self.state.question() else { return };
         // A connection lost meanwhile is noticed by whoever uses it next.
-        let answer = Box::pin(lease.ask(&question.text)).await.ok().flatten();
+        let answer = Box::pin(lease.ask_in_time(&question.text)).await.ok().flatten();
         self.state.observe_answer(&question, answer.as_deref());
         self.last.was_asked = true;
     }

@@ -53,6 +53,10 @@ struct Execution {
 }
 
 impl About {
+    pub(super) fn wants_cursor(&self) -> bool {
+        self.execution.as_ref().is_some_and(|execution| execution.head.wants_cursor)
+    }
+
     /// It is COM_STMT_EXECUTE.
     pub(super) fn runs_statement(&self) -> bool {
         self.execution.is_some()
@@ -133,6 +137,9 @@ impl Session {
         let text = &self.payload(incoming)[1..];
         let schema = self.wanted.settings.schema.as_deref();
         let inner = self.house.judge.judge(text, &self.dialect, schema, &self.house.catalog.load());
+        if let Some(error) = self.hint_refused(&inner).or_else(|| self.assignment_refused(&inner, text)) {
+            return self.answer_error(incoming, &error).await;
+        }
         let own_id = self.info.id.to_string();
         let known = sql::Replacements { connection_id: Some(&own_id), ..sql::Replacements::default() };
         let asks = inner.statement.needs.connection_id;
@@ -145,6 +152,10 @@ impl Session {
         let mut routed =
             super::commands::judged("COM_STMT_PREPARE", Kind::Prepare, inner.statement.access.clone());
         routed.hint.clone_from(&inner.hint);
+        routed.consistency.clone_from(&inner.consistency);
+        if inner.statement.needs.proxy_variable {
+            Arc::make_mut(&mut routed.statement).needs.proxy_variable = true;
+        }
         if !inner.statement.pins.is_empty() && inner.statement.access == Access::Read {
             // It will run on the primary, so that is where it must make sense.
             Arc::make_mut(&mut routed.statement).access = Access::Write(WriteBecause::Session);
@@ -177,6 +188,14 @@ impl Session {
                 statement.types = Some(given.into());
             }
         }
+        let judged = Arc::clone(&statement.judged);
+        if judged.statement.access == Access::Write(WriteBecause::ProxyVariable) {
+            let types = statement.types.clone().unwrap_or_default();
+            let text = statement.key.text().to_vec();
+            let values = head.texts(payload, &types, head.names).ok();
+            let values = values.filter(|_| incoming.whole && !self.prepared.long_data.contains(&id));
+            return Box::pin(self.assign_prepared(&judged, &text, values, incoming)).await;
+        }
         let execution = Execution { head, types: statement.types.clone() };
         let about = About {
             id,
@@ -184,7 +203,6 @@ impl Session {
             expect: Expect::Results,
             execution: Some(execution),
         };
-        let judged = Arc::clone(&statement.judged);
         self.serve_statement(&judged, incoming, &Work::About(about)).await.map(drop)
     }
 

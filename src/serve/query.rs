@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::effects::{TextWork, leaves_something};
+use super::own_writes::Floor;
 use super::prepared::{About, DATA_AND_CURSORS};
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
@@ -38,6 +39,10 @@ impl Work {
             Work::Text(_) => Expect::Results,
             Work::About(about) => about.expect,
         }
+    }
+
+    pub(super) fn wants_cursor(&self) -> bool {
+        matches!(self, Work::About(about) if about.wants_cursor())
     }
 
     fn prepared_as(&self) -> Option<u32> {
@@ -74,6 +79,9 @@ impl Session {
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
             return Box::pin(self.kill_by_expression(incoming)).await;
         }
+        if let Some(served) = self.serve_asides(&judged, incoming).await {
+            return served;
+        }
         if judged.statement.effect.is_some() && incoming.whole {
             return Box::pin(self.query_with_effect(judged, incoming)).await;
         }
@@ -89,6 +97,9 @@ impl Session {
     ) -> Result<Option<Reply>, End> {
         let started = Instant::now();
         self.count_statement();
+        if self.split.is_some() && Box::pin(self.serve_split(judged, incoming, work, started)).await? {
+            return Ok(None);
+        }
         let mut judged = Cow::Borrowed(judged);
         let mut avoid: Vec<ServerId> = Vec::new();
         let mut prepared_again = false;
@@ -154,7 +165,13 @@ impl Session {
         }
     }
 
-    fn request(&self, work: &Work, incoming: Incoming, server: ServerId, may_repeat: bool) -> Request {
+    pub(super) fn request(
+        &self,
+        work: &Work,
+        incoming: Incoming,
+        server: ServerId,
+        may_repeat: bool,
+    ) -> Request {
         let on_primary = self.house.topology.load().primary == Some(server);
         let refusal = match self.state.transaction {
             _ if on_primary => Refused::Pass,
@@ -176,7 +193,7 @@ impl Session {
     }
 
     /// Sends the command as this connection must be sent it, and passes the reply on.
-    async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         work: &Work,
         judged: &Judged,
@@ -204,13 +221,15 @@ impl Session {
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
         request.sent = true;
+        let acknowledged = &self.house.acknowledged;
         // A long command is passed on as it comes, unless it had to be held and changed.
         if !incoming.whole && request.instead.is_none() {
             let streamed = relay::stream_command(&mut self.client, lease).await;
             request.reply_sequence = streamed.map_err(Failure::Client)?;
-            return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
+            return relay::pass_reply(&mut self.client, self.capabilities, acknowledged, lease, request)
+                .await;
         }
-        relay::exchange(&mut self.client, self.capabilities, lease, request).await
+        relay::exchange(&mut self.client, self.capabilities, acknowledged, lease, request).await
     }
 
     /// The command could not be made to fit this server; it has not been sent.
@@ -249,17 +268,19 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
-        let mut primary_only = false;
+        let floor = self.floor(judged);
+        let mut primary_only = matches!(floor, Floor::Unknown);
+        let mut waited = false;
         let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
         if !follows && !self.state.holds_connection() && self.held.is_some() {
             self.let_go().await;
         }
         loop {
-            let mut route = self.route(judged, &tried);
+            let mut route = self.route(judged, &floor, &tried);
             if primary_only {
                 let to =
                     self.house.topology.load().primary.map_or(Destination::NoPrimary, Destination::Server);
-                route = Route { to, because: Because::OwnWrite };
+                route = Route { to, because: self.behind(judged) };
             }
             let server = match route.to {
                 Destination::Held => {
@@ -286,12 +307,14 @@ impl Session {
             };
             let is_primary = self.house.topology.load().primary == Some(server);
             let may_go_elsewhere = !is_primary && tried.len() < TRIES_MAX;
-            match self.try_server(judged, route, server).await {
-                Attempt::Ready(route, lease) => return Ok((route, lease)),
-                Attempt::LacksOwnWrites => {
-                    self.house.counters.own_write_on_primary.fetch_add(1, Relaxed);
-                    primary_only = true;
+            match self.try_server(judged, &floor, route, server).await {
+                Attempt::Ready(route, lease) => {
+                    if !waited && matches!(route.because, Because::OwnWrite | Because::GlobalWrite) {
+                        self.house.counters.causal_at_once.fetch_add(1, Relaxed);
+                    }
+                    return Ok((route, lease));
                 }
+                Attempt::LacksWrites => (primary_only, waited) = (true, true),
                 Attempt::Away(_) if is_primary => self.await_primary(started).await?,
                 Attempt::Away(_) | Attempt::Refused(_) if may_go_elsewhere => tried.push(server),
                 Attempt::Refused(refusal @ Refusal::Checkout(_)) => {
@@ -306,7 +329,13 @@ impl Session {
     }
 
     /// Leases a connection to the server and makes it ready.
-    async fn try_server(&mut self, judged: &Judged, route: Route, server: ServerId) -> Attempt {
+    pub(super) async fn try_server(
+        &mut self,
+        judged: &Judged,
+        floor: &Floor,
+        route: Route,
+        server: ServerId,
+    ) -> Attempt {
         let pool = Arc::clone(self.house.pool(server));
         let checkout = pool.checkout(&self.wanted);
         let ahead_max = self.ahead_max();
@@ -326,17 +355,17 @@ impl Session {
         if route.because == Because::HintServer {
             return Attempt::Ready(route, lease);
         }
-        match self.has_own_writes(&mut lease).await {
+        match self.has_seen(&mut lease, floor).await {
             Ok(true) => Attempt::Ready(route, lease),
             Ok(false) => {
                 lease.release_clean();
-                Attempt::LacksOwnWrites
+                Attempt::LacksWrites
             }
             Err(error) => Attempt::Away(Refusal::Settle(error)),
         }
     }
 
-    fn route(&mut self, judged: &Judged, avoid: &[ServerId]) -> Route {
+    pub(super) fn route(&mut self, judged: &Judged, floor: &Floor, avoid: &[ServerId]) -> Route {
         let snapshot = self.house.topology.load();
         if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
             return Route { to: Destination::Held, because: Because::FollowsStatement };
@@ -349,10 +378,9 @@ impl Session {
         let ticket = if reads { self.house.next_turn() } else { 0 };
         let spread = Spread { ticket, client: self.client_hash, in_use: &in_use, avoid };
         let route = route::route(judged, &self.state, &snapshot, &self.house.routing, spread);
-        let route = if self.written.is_some() {
-            self.prefer_own_writes(judged, &snapshot, route, spread)
-        } else {
-            route
+        let route = match floor {
+            Floor::At(floor) => self.route_behind(judged, &snapshot, route, spread, floor),
+            Floor::None | Floor::Unknown => route,
         };
         if route.to == Destination::Held && self.outgrew_replica(judged, &snapshot) {
             // State was left on a replica by a read-only transaction. A write cannot follow it there.
@@ -360,28 +388,6 @@ impl Session {
             return Route { to, because: Because::Write };
         }
         route
-    }
-
-    /// A replica known to have what the session wrote, if there is one.
-    fn prefer_own_writes(
-        &mut self,
-        judged: &Judged,
-        snapshot: &Snapshot,
-        route: Route,
-        spread: Spread<'_>,
-    ) -> Route {
-        let is_replica = |to: Destination| match to {
-            Destination::Server(id) => snapshot.server(id).role == Role::Replica,
-            _ => false,
-        };
-        let mut avoid = self.replicas_behind(snapshot);
-        if avoid.is_empty() || !is_replica(route.to) {
-            return route;
-        }
-        avoid.extend_from_slice(spread.avoid);
-        let spread = Spread { avoid: &avoid, ..spread };
-        let better = route::route(judged, &self.state, snapshot, &self.house.routing, spread);
-        if is_replica(better.to) { better } else { route }
     }
 
     fn outgrew_replica(&self, judged: &Judged, snapshot: &Snapshot) -> bool {
@@ -423,6 +429,9 @@ impl Session {
         {
             Box::pin(lease.set_last_insert_id(id)).await.map_err(Refusal::Settle)?;
         }
+        if needs.proxy_variable {
+            Box::pin(self.show_proxy_variables(&mut lease)).await.map_err(Refusal::Settle)?;
+        }
         Ok((route, lease))
     }
 
@@ -435,8 +444,9 @@ impl Session {
         }
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
         let connection_id = self.info.id.to_string();
-        // A held connection knows the others itself, unless a question of ours came in between.
-        let held = route.to == Destination::Held && !self.last.was_asked;
+        // A held connection knows the others itself, unless something came in between: a question of ours, or a read
+        // that ran elsewhere.
+        let held = route.to == Destination::Held && !self.answered_aside && !self.last.was_asked;
         let replacements = sql::Replacements {
             row_count: (!held).then_some(row_count.as_str()),
             found_rows: (!held).then_some(found_rows.as_str()),
@@ -476,7 +486,14 @@ impl Session {
         }
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
+        self.answered_aside = false;
+        if self.house.routing.transaction_split && matches!(judged.statement.kind, Kind::Begin { .. }) {
+            Box::pin(self.begin_split(judged, &mut lease)).await;
+        }
         self.note_written(reply);
+        if self.hides_write(judged, reply, &lease) {
+            Box::pin(self.note_hidden_write(&mut lease)).await;
+        }
         self.pin_what_hides(judged, &lease);
         match (work, &reply.prepared) {
             (Work::About(about), _) => {
@@ -674,6 +691,7 @@ impl Session {
 
     /// The connection is gone, and with it all that lived there.
     pub(super) fn forget_lost_state(&mut self) {
+        self.end_split();
         self.state.forget_connection();
         self.prepared.forget_connection();
         self.follow = Follow::No;
@@ -682,7 +700,7 @@ impl Session {
         }
     }
 
-    fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
+    pub(super) fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
         self.info.set_activity(Activity::Active, self.house.registry.millis(started));
         let backend = (lease.pool().server, lease.conn.thread_id);
         self.info.update(|seen| {
@@ -691,6 +709,13 @@ impl Session {
             seen.backend = Some(backend);
             seen.server = Some(backend.0);
         });
+    }
+
+    /// As `show_rest`, where the held connection stayed where it was.
+    pub(super) fn show_held(&mut self) {
+        let held = self.held.take();
+        self.show_rest(held.as_ref());
+        self.held = held;
     }
 
     pub(super) fn show_rest(&mut self, held: Option<&Lease>) {
@@ -707,10 +732,10 @@ impl Session {
 }
 
 /// What came of asking one server for a connection.
-enum Attempt {
+pub(super) enum Attempt {
     Ready(Route, Lease),
-    /// It has not got what the session wrote, and did not get it in time.
-    LacksOwnWrites,
+    /// It has not got what the read must see, and did not get it in time.
+    LacksWrites,
     /// Another server, or the same a little later, may do better.
     Away(Refusal),
     /// It answered and wants no such session. An account or a schema may not have reached a replica yet.

@@ -11,13 +11,15 @@ use std::time::Instant;
 use super::carried::Carried;
 use super::house::House;
 use super::login::LoggedIn;
+use super::own_writes::Causal;
 use super::prepared::Prepared;
 use super::registry::{Activity, Order, Orders, SessionInfo};
 use super::relay::Reply;
+use super::split::Split;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
 use crate::backend::{Key, Lease, Opening, Settings, UserVariables, Wanted};
+use crate::consistency::Consistency;
 use crate::flavour::Version;
-use crate::gtid::GtidSet;
 use crate::net::Channel;
 use crate::route::{Seen, SessionState};
 use crate::sql::{Dialect, PinSet};
@@ -41,8 +43,14 @@ pub(super) struct Session {
     pub(super) insert_id: InsertId,
     pub(super) prepared: Prepared,
     pub(super) carried: Carried,
-    /// What the session has written and some replica may not have yet.
-    pub(super) written: Option<GtidSet>,
+    /// What its reads must have seen, unless a statement says otherwise.
+    pub(super) consistency: Consistency,
+    /// What it has written.
+    pub(super) causal: Option<Box<Causal>>,
+    /// Its transaction, while that may read on a replica.
+    pub(super) split: Option<Box<Split>>,
+    /// The last statement ran beside the held connection, on a replica.
+    pub(super) answered_aside: bool,
     pub(super) stats: StatsMemo,
     /// When the statement that is being served had its answer.
     pub(super) finished: Option<Instant>,
@@ -127,7 +135,10 @@ impl Session {
             insert_id: InsertId::Known(0),
             prepared: Prepared::default(),
             carried: Carried::default(),
-            written: None,
+            consistency: house.routing.consistency_of(&user, &house.listen),
+            causal: None,
+            split: None,
+            answered_aside: false,
             stats: StatsMemo::default(),
             finished: None,
             client_hash: client_hash(peer.ip()),
@@ -327,6 +338,7 @@ impl Session {
 
     /// Lets the connection go, clean or to be cleaned.
     pub(super) fn give_back_held(&mut self) {
+        self.end_split();
         if let Some(lease) = self.held.take() {
             if self.state.holds_connection() { lease.release_after_reset() } else { lease.release_clean() }
         }

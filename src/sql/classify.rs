@@ -64,6 +64,8 @@ struct Packet {
     pins: PinSet,
     unpins: PinSet,
     needs: Needs,
+    /// One of them sets a variable of the proxy's.
+    proxys: bool,
 }
 
 impl Packet {
@@ -76,6 +78,7 @@ impl Packet {
         self.unpins = self.unpins.union(verdict.unpins);
         self.needs = self.needs.union(verdict.needs);
         self.several |= self.only.is_some();
+        self.proxys |= verdict.access == Access::Write(WriteBecause::ProxyVariable);
         self.only.get_or_insert(verdict);
     }
 
@@ -94,7 +97,10 @@ impl Packet {
             // stays pinned even if a later one would end it.
             verdict = Verdict {
                 kind: Kind::Several,
-                access: Access::Write(WriteBecause::Several),
+                access: Access::Write(match self.proxys {
+                    true => WriteBecause::ProxyVariable,
+                    false => WriteBecause::Several,
+                }),
                 pins: self.pins,
                 unpins: self.unpins.without(self.pins),
                 needs: self.needs,
@@ -119,6 +125,7 @@ enum Class {
 fn judge(mut scan: Scan<'_>) -> Verdict {
     let (kind, class) = by_head(&mut scan);
     let access = match class {
+        _ if scan.writes_proxys || scan.set().proxys => Access::Write(WriteBecause::ProxyVariable),
         Class::Reading => scan.objection.take().map_or(Access::Read, Access::Write),
         Class::Writing(because) => Access::Write(because),
         Class::Decided(access) => access,

@@ -11,6 +11,7 @@ mod hint;
 mod holds;
 mod kill;
 mod literals;
+mod proxy_variables;
 
 mod classify;
 mod scan;
@@ -40,6 +41,7 @@ pub use holds::{Held, HoldChange, hold_changes};
 pub use judge::Judge;
 pub use kill::kill_expression;
 pub use literal::{Literal, Reading, quoted};
+pub use proxy_variables::{AssignedValue, NotAssigned, ProxyAssignment, ProxyVariable, proxy_assignments};
 pub use statement::*;
 pub use substitute::{Replacements, substitute_calls};
 pub use variables::{is_replayable_variable, tracked_variables};

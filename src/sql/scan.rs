@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::functions::{self, Call};
 use super::lex::TokenKind;
+use super::proxy_variables;
 use super::set::SetScan;
 use super::variables;
 use super::words::{self, Lower};
@@ -90,6 +91,8 @@ pub(super) struct Scan<'a> {
     into_variables: bool,
     /// A body in BEGIN … END: semicolons do not end the statement.
     compound: bool,
+    /// A variable of the proxy's is written, by another statement than SET.
+    pub(super) writes_proxys: bool,
     /// START TRANSACTION … READ ONLY.
     pub(super) begins_read_only: bool,
     /// FLUSH … WITH READ LOCK or FOR EXPORT.
@@ -117,6 +120,7 @@ impl<'a> Scan<'a> {
             stored: false,
             into_variables: false,
             compound: false,
+            writes_proxys: false,
             begins_read_only: false,
             flush_locks: false,
             temporary: false,
@@ -477,8 +481,15 @@ impl<'a> Scan<'a> {
         let host = !item.gap && (before.kind == TokenKind::Quoted || is_literal(before.kind));
         let account = self.head(0) == b"show" && (self.head_has(b"grants") || self.head_has(b"user"));
         let assigned = self.head(0) == b"set" && self.depth() == 0 && self.set.expects_name();
-        if !host && !account && !assigned && !self.into_variables {
-            self.needs.user_variable = true;
+        if host || account || assigned {
+            return;
+        }
+        let written = self.into_variables || item.next == TokenKind::Assign;
+        match proxy_variables::is_proxys(item.bytes) {
+            true if written => self.writes_proxys = !self.stored,
+            true => self.needs.proxy_variable = true,
+            false if self.into_variables => {}
+            false => self.needs.user_variable = true,
         }
     }
 

@@ -4,7 +4,9 @@
 
 mod admin;
 mod binary;
+mod brake;
 mod clusters;
+mod consistency;
 mod crowd;
 mod faults;
 mod large;
@@ -20,5 +22,6 @@ mod protocol;
 mod random;
 mod raw;
 mod scripts;
+mod split;
 mod sysbench;
 mod through;

@@ -6,10 +6,12 @@ use super::source::{Source, find_word, line_of};
 const PURE: &[&str] = &[
     "src/flavour.rs",
     "src/gtid.rs",
+    "src/consistency.rs",
     "src/config/check.rs",
     "src/config/complaint.rs",
     "src/config/document.rs",
     "src/config/file.rs",
+    "src/config/levels.rs",
     "src/config/quantity.rs",
     "src/config/refer.rs",
     "src/config/servers.rs",
