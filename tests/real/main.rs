@@ -5,6 +5,7 @@
 mod admin;
 mod binary;
 mod brake;
+mod carried;
 mod clusters;
 mod consistency;
 mod crowd;
