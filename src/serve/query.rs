@@ -75,8 +75,8 @@ impl Session {
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
             return Box::pin(self.kill_by_expression(incoming)).await;
         }
-        if let Some(served) = self.serve_asides(&judged, incoming).await {
-            return served;
+        if self.is_aside(&judged) {
+            return Box::pin(self.serve_aside(&judged, incoming)).await;
         }
         self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
@@ -337,7 +337,10 @@ impl Session {
         if route.because == Because::HintServer {
             return Attempt::Ready(route, lease);
         }
-        match self.has_seen(&mut lease, floor).await {
+        if self.has_seen(&lease, floor) {
+            return Attempt::Ready(route, lease);
+        }
+        match Box::pin(self.await_seen(&mut lease, floor)).await {
             Ok(true) => Attempt::Ready(route, lease),
             Ok(false) => {
                 lease.release_clean();

@@ -48,7 +48,7 @@ async fn other_sessions_writes_are_read_by_global_and_by_token(flavour: Flavour)
     let count = |wanted| counters.iter().find(|(name, ..)| *name == wanted).map_or(0, |(_, value, _)| *value);
     let on_replicas = count("causal_known") + count("causal_awaited");
     let on_primary = count("causal_timed_out") + count("causal_at_once");
-    println!("{flavour}: by level and token, {on_replicas} reads on replicas, {on_primary} on the primary");
+    eprintln!("{flavour}: by level and token, {on_replicas} reads on replicas, {on_primary} on the primary");
     assert!(on_replicas > 0, "replicas read, too");
     cluster.stop().await;
     Ok(())
