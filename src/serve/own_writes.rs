@@ -47,8 +47,10 @@ impl Session {
 
     /// From now on the session's reads see these transactions. `told`: by a client.
     pub(super) fn read_behind(&mut self, gtids: &GtidSet, told: bool) {
-        let epoch = self.house.topology.load().epoch;
-        let flavour = self.version.flavour;
+        let (epoch, flavour) = (self.house.topology.load().epoch, self.version.flavour);
+        if self.causal.as_ref().is_some_and(|causal| causal.epoch != epoch) {
+            self.forget_lost_writes();
+        }
         let causal = self.causal.get_or_insert_with(|| {
             let written = Arc::new(GtidSet::empty(flavour));
             Box::new(Causal { written, epoch, everywhere: false, told: false })
@@ -108,17 +110,22 @@ impl Session {
 
     /// What the session wrote, unless every replica has it.
     fn own_floor(&mut self) -> Option<Arc<GtidSet>> {
-        let causal = self.causal.as_mut().filter(|causal| !causal.everywhere)?;
+        let causal = self.causal.as_ref().filter(|causal| !causal.everywhere)?;
+        if causal.epoch != self.house.topology.load().epoch {
+            self.forget_lost_writes();
+        }
+        let causal = self.causal.as_ref()?;
+        (!causal.written.is_empty()).then(|| Arc::clone(&causal.written))
+    }
+
+    /// Another primary has taken over. What it has not got is lost, and no wait would bring it back.
+    fn forget_lost_writes(&mut self) {
         let snapshot = self.house.topology.load();
-        if causal.epoch != snapshot.epoch
-            && let Some(primary) = snapshot.primary
-        {
-            // What the new primary has not got is lost, and no wait would bring it back.
+        if let (Some(causal), Some(primary)) = (&mut self.causal, snapshot.primary) {
             let left = self.house.positions.keep_of(snapshot.server(primary), &causal.written);
             causal.written = Arc::new(left);
             causal.epoch = snapshot.epoch;
         }
-        (!causal.written.is_empty()).then(|| Arc::clone(&causal.written))
     }
 
     /// All that was acknowledged, what the last probe found on the primary, and what the session was told of.

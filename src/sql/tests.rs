@@ -209,7 +209,8 @@ fn a_set_of_the_proxys_variables_is_taken_apart() {
     use AssignedValue::{Expression, Null, Parameter, Text};
     use ProxyVariable::{Consistency, Gtid};
     let text = |text: &str| Text(text.to_owned());
-    let cases: &[(&str, Result<Vec<(ProxyVariable, AssignedValue)>, NotAssigned>)] = &[
+    type Assigned = Result<Vec<(ProxyVariable, AssignedValue)>, NotAssigned>;
+    let cases: &[(&str, Assigned)] = &[
         ("SET @pointsman_gtid = '0-1-5'", Ok(vec![(Gtid, text("0-1-5"))])),
         ("set/**/@`Pointsman_GTID`:=\"a\n\";", Ok(vec![(Gtid, text("a\n"))])),
         (
@@ -236,7 +237,8 @@ fn a_set_of_the_proxys_variables_is_taken_apart() {
     ];
     for (text, expected) in cases {
         let assigned = proxy_assignments(text.as_bytes(), &dialect(Flavour::MySql));
-        let assigned = assigned.map(|list| list.into_iter().map(|one| (one.variable, one.value)).collect());
+        let assigned: Assigned =
+            assigned.map(|list| list.into_iter().map(|one| (one.variable, one.value)).collect());
         assert_eq!(&assigned, expected, "{text}");
     }
 }
