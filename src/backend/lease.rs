@@ -76,10 +76,16 @@ impl Lease {
         Box::pin(in_time(limit, self.execute("ROLLBACK"))).await
     }
 
+    /// Runs a query of our own that answers one row of one column.
+    pub async fn ask_in_time(&mut self, question: &str) -> Result<Option<String>, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        in_time(limit, self.scalar(question.as_bytes())).await
+    }
+
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
     /// list unless they read a table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
-        let forgotten = self.prepared.clear();
+        let forgotten = self.forget_statements();
         self.pool.count_prepared(0, forgotten);
         let limit = self.pool.exchange_limit();
         Box::pin(in_time(limit, self.reset())).await
@@ -150,7 +156,7 @@ impl Lease {
     }
 
     /// Closes what was used longest ago here while the server holds too much.
-    async fn make_room(&mut self) -> Result<(), ExchangeError> {
+    pub(super) async fn make_room(&mut self) -> Result<(), ExchangeError> {
         while self.prepared.len() > 1 && self.pool.is_full_of_statements() {
             let Some(id) = self.prepared.evict() else { break };
             self.pool.counters.evicted.fetch_add(1, Relaxed);
@@ -176,7 +182,7 @@ impl Lease {
 }
 
 /// A server that does not answer a question of ours in time is as good as lost.
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     limit: Duration,
     exchange: impl Future<Output = Result<T, ExchangeError>>,
 ) -> Result<T, ExchangeError> {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::carried::CarriedHere;
 use super::conn::Conn;
 use super::pool::{Key, Wanted};
 use super::prepared::{PreparedHere, StatementKey};
@@ -25,6 +26,8 @@ pub struct Backend {
     pub settings: Settings,
     /// Statements prepared on it.
     pub(super) prepared: PreparedHere,
+    /// What else sessions gave it.
+    pub(super) carried: CarriedHere,
     /// The isolation it has by default, once it was asked for.
     isolation: Option<Box<str>>,
     /// The statement that switches the trackers on, as this server takes it.
@@ -72,6 +75,7 @@ impl Backend {
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
             prepared: PreparedHere::default(),
+            carried: CarriedHere::default(),
             user: Arc::clone(&wanted.key.user),
             profile: wanted.key.profile,
             collation: wanted.key.collation,
@@ -87,9 +91,22 @@ impl Backend {
         }
     }
 
-    pub(super) fn fit(&self, wanted: &Settings) -> Fit {
-        let exact = self.settings.schema == wanted.schema && self.settings.same_variables(wanted);
-        if exact { Fit::Exact } else { Fit::Poor }
+    pub(super) fn fit(&self, wanted: &Wanted) -> Fit {
+        let Wanted { settings, user_variables, role, .. } = wanted;
+        if self.settings.schema != settings.schema || !self.settings.same_variables(settings) {
+            return Fit::Poor;
+        }
+        if self.carried.fits(user_variables, role.as_ref()) { Fit::Exact } else { Fit::Near }
+    }
+
+    /// Statements the server holds for this connection.
+    pub(super) fn statements(&self) -> usize {
+        self.prepared.len() + self.carried.statements()
+    }
+
+    /// The server is about to be made to forget them. Returns how many.
+    pub(super) fn forget_statements(&mut self) -> usize {
+        self.prepared.clear() + self.carried.forget()
     }
 
     /// Takes in what the server reported as changed. Returns whether that was all by value.
@@ -141,7 +158,8 @@ impl Backend {
         );
         exchange(&mut self.conn, &query(&names)).await?;
         self.settings = Settings::with_schema(self.settings.schema.take());
-        Ok(())
+        // Roles outlive a reset on some servers.
+        self.take_role_back().await
     }
 
     /// Prepares a statement. Returns the server's number for it.
@@ -168,7 +186,11 @@ impl Backend {
 
     /// Runs a statement of our own that answers OK.
     pub async fn execute(&mut self, statement: &str) -> Result<(), ExchangeError> {
-        exchange(&mut self.conn, &query(statement)).await
+        self.execute_bytes(statement.as_bytes()).await
+    }
+
+    pub(super) async fn execute_bytes(&mut self, statement: &[u8]) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, &[&[Command::QUERY], statement].concat()).await
     }
 
     /// Runs a command of our own that answers OK.
@@ -385,7 +407,8 @@ pub fn charset_of_collation(collation: u16) -> String {
     baseline(collation).charset
 }
 
-pub(super) fn baseline(collation: u16) -> Baseline {
+/// What a session's character sets are that began with this collation.
+pub fn baseline(collation: u16) -> Baseline {
     let named = mysql_common::collations::CollationId::from(collation);
     let named = mysql_common::collations::Collation::resolve(named);
     Baseline { charset: named.charset().to_owned(), collation: named.collation().to_owned() }

@@ -126,9 +126,6 @@ pub fn route(
     if !statement.pins.is_empty() {
         return primary(snapshot, Because::Pins);
     }
-    if statement.needs.user_variable || statement.needs.prepared_text {
-        return primary(snapshot, Because::FollowsStatement);
-    }
     if statement.needs.proxy_variable {
         return primary(snapshot, Because::ProxyVariable);
     }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::acknowledged::Acknowledged;
 use super::digests::Digests;
 use super::login::FrontLogin;
+use super::pins::PinCounters;
 use super::positions::Positions;
 use super::registry::Registry;
 use super::state::dialect_of;
@@ -43,6 +44,7 @@ pub struct House {
     /// What `global` reads must have seen.
     pub acknowledged: Acknowledged,
     pub counters: Counters,
+    pub pins: PinCounters,
     /// Successive reads take successive turns.
     pub turns: AtomicU64,
 }

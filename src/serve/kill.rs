@@ -62,7 +62,12 @@ impl Session {
             Ok(range) if incoming.whole => self.client.input()[range].to_vec(),
             _ => return Err(End::Protocol),
         };
-        let Some(kill) = sql::kill_expression(&text, &self.dialect) else {
+        self.kill_by_text(&text, incoming).await
+    }
+
+    /// The same, where the statement is not what was sent.
+    pub(super) async fn kill_by_text(&mut self, text: &[u8], incoming: Incoming) -> Result<(), End> {
+        let Some(kill) = sql::kill_expression(text, &self.dialect) else {
             let message = "KILL of a user's connections or by query id is not supported through the proxy";
             return self.answer_error(incoming, &ErrPacket::new(code::NOT_SUPPORTED_YET, message)).await;
         };

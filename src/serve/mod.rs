@@ -2,13 +2,16 @@
 
 pub mod accounts;
 mod acknowledged;
+mod carried;
 mod commands;
 mod digests;
+mod effects;
 mod house;
 mod kill;
 mod listener;
 pub mod login;
 mod own_writes;
+mod pins;
 mod positions;
 mod prepared;
 mod proxy_variables;
@@ -26,6 +29,7 @@ pub use acknowledged::Acknowledged;
 pub use digests::{DigestStats, Digests};
 pub use house::{Counters, House};
 pub use listener::{Bound, bind};
+pub use pins::{PinCounter, PinCounters, PinnedSince};
 pub use positions::Positions;
 pub use registry::{Activity, Registry, Seen, SessionInfo};
 pub use session::client_hash;

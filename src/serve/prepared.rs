@@ -56,6 +56,11 @@ impl About {
     pub(super) fn wants_cursor(&self) -> bool {
         self.execution.as_ref().is_some_and(|execution| execution.head.wants_cursor)
     }
+
+    /// It is COM_STMT_EXECUTE.
+    pub(super) fn runs_statement(&self) -> bool {
+        self.execution.is_some()
+    }
 }
 
 impl Prepared {
@@ -251,6 +256,7 @@ impl Session {
             tracing::debug!(session = self.info.id, "connection lost while closing a statement");
         }
         self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
+        self.show_pins(self.state.pins);
         if !self.state.holds_connection() && self.follow == Follow::No {
             self.let_go().await;
             self.show_rest(None);
@@ -275,6 +281,7 @@ impl Session {
         relay::stream_command(&mut self.client, &mut lease).await.map_err(End::ClientGone)?;
         self.prepared.long_data.insert(id);
         self.state.pins.insert(PinCause::LongData);
+        self.show_rest(Some(&lease));
         self.hold(lease);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::effects::{TextWork, leaves_something};
 use super::own_writes::Floor;
 use super::prepared::{About, DATA_AND_CURSORS};
 use super::refusal::{Loss, Refusal};
@@ -14,7 +15,7 @@ use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
-use crate::sql::{self, Access, Judged, Kind, PinCause};
+use crate::sql::{self, Access, Effect, Judged, Kind, PinCause, PinSet};
 use crate::topology::{Role, ServerId, Snapshot};
 use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
 
@@ -26,6 +27,8 @@ pub(super) enum Work {
     Prepare { key: Arc<StatementKey>, id: u32 },
     /// It names a prepared statement.
     About(About),
+    /// It is about a statement prepared as text.
+    Text(TextWork),
 }
 
 impl Work {
@@ -33,6 +36,7 @@ impl Work {
         match self {
             Work::Plain(expect) => *expect,
             Work::Prepare { .. } => Expect::Prepared,
+            Work::Text(_) => Expect::Results,
             Work::About(about) => about.expect,
         }
     }
@@ -77,6 +81,9 @@ impl Session {
         }
         if self.is_aside(&judged) {
             return Box::pin(self.serve_aside(&judged, incoming)).await;
+        }
+        if judged.statement.effect.is_some() && incoming.whole {
+            return Box::pin(self.query_with_effect(judged, incoming)).await;
         }
         self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
@@ -125,6 +132,7 @@ impl Session {
                     self.keep_or_release(lease);
                 }
                 Ok(reply) => {
+                    self.observe_statement(work, &judged, incoming, request.input_len, &reply);
                     self.consume(request.input_len);
                     self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
@@ -199,6 +207,16 @@ impl Session {
                 Ok(instead) => instead,
                 Err(error) => return Err(self.unfit(error, incoming, request).await),
             },
+            Work::Text(text) => match Box::pin(self.fit_text(text, incoming, lease)).await {
+                Ok(instead) => instead,
+                Err(error) => return Err(self.unfit(error, incoming, request).await),
+            },
+            Work::Plain(_) if judged.statement.needs.prepared_text && judged.statement.effect.is_none() => {
+                match Box::pin(self.settle_texts(lease)).await {
+                    Ok(()) => self.substitute(judged, incoming, route),
+                    Err(error) => return Err(self.unfit(error, incoming, request).await),
+                }
+            }
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
@@ -399,7 +417,16 @@ impl Session {
             // Whatever the connection's last user left must not be seen.
             lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
         }
+        lease.settle_role(self.wanted.role.as_ref()).await.map_err(Refusal::Settle)?;
         lease.settle(&self.wanted.settings).await.map_err(Refusal::Settle)?;
+        // To set them would empty the list that GET DIAGNOSTICS reads.
+        let must_not_set = held && needs.diagnostics && judged.statement.kind == Kind::Administer;
+        if judged.statement.may_read_user_variables() && !must_not_set {
+            lease.settle_user_variables(&self.wanted.user_variables).await.map_err(Refusal::Settle)?;
+        }
+        if let Some(Effect::Role) = judged.statement.effect.as_deref() {
+            lease.know_login_role().await.map_err(Refusal::Settle)?;
+        }
         if needs.last_insert_id
             && let InsertId::Known(id) = self.insert_id
         {
@@ -420,8 +447,9 @@ impl Session {
         }
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
         let connection_id = self.info.id.to_string();
-        // A held connection knows the others itself.
-        let held = route.to == Destination::Held && !self.answered_aside;
+        // A held connection knows the others itself, unless something came in between: a question of ours, or a read
+        // that ran elsewhere.
+        let held = route.to == Destination::Held && !self.answered_aside && !self.last.was_asked;
         let replacements = sql::Replacements {
             row_count: (!held).then_some(row_count.as_str()),
             found_rows: (!held).then_some(found_rows.as_str()),
@@ -454,7 +482,11 @@ impl Session {
         let (server, took) = (lease.pool().server, now.saturating_duration_since(started));
         let stats = self.stats.entry(&judged.statement, &self.house.digests);
         stats.record(server, route.because, reply.outcome.rows, failed, took);
-        self.state.observe(&judged.statement, self.seen(reply));
+        if leaves_something(&judged.statement, work) {
+            // Before the settings are taken in: literals were read under the old ones.
+            Box::pin(self.take_effect(&judged.statement, work, &mut lease, reply.outcome.error.as_ref()))
+                .await;
+        }
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
         self.answered_aside = false;
@@ -477,7 +509,11 @@ impl Session {
         }
         if reply.outcome.last_insert_id > 0 || self.state.pins.contains(PinCause::LastInsertId) {
             self.insert_id = InsertId::OnHeldConnection;
+            // It is asked for before the connection goes, as after an INSERT.
+            self.show_pins(self.state.pins);
+            self.state.pins = self.state.pins.without(PinSet::of(PinCause::LastInsertId));
         }
+        self.ask_what_is_held(&mut lease, reply).await;
         let holds = self.state.holds_connection();
         self.show_rest(holds.then_some(&lease));
         if holds {
@@ -523,6 +559,10 @@ impl Session {
         match work {
             Work::About(about) => self.house.judge.remember_write(about.key.text(), &self.dialect),
             Work::Prepare { key, .. } => self.house.judge.remember_write(key.text(), &self.dialect),
+            Work::Text(text) => {
+                let text = text.text().unwrap_or_default();
+                self.house.judge.remember_write(&text, &self.dialect);
+            }
             Work::Plain(_) => {
                 if let Ok(range) = self.statement_of(incoming) {
                     self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
@@ -655,8 +695,7 @@ impl Session {
     /// The connection is gone, and with it all that lived there.
     pub(super) fn forget_lost_state(&mut self) {
         self.end_split();
-        self.state.transaction = Transaction::None;
-        self.state.pins = sql::PinSet::EMPTY;
+        self.state.forget_connection();
         self.prepared.forget_connection();
         self.follow = Follow::No;
         if self.insert_id == InsertId::OnHeldConnection {
@@ -667,13 +706,11 @@ impl Session {
     pub(super) fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
         self.info.set_activity(Activity::Active, self.house.registry.millis(started));
         let backend = (lease.pool().server, lease.conn.thread_id);
-        let pins = self.state.pins;
         self.info.update(|seen| {
             seen.statement = Some(Arc::clone(&judged.statement));
             seen.because = Some(route.because);
             seen.backend = Some(backend);
             seen.server = Some(backend.0);
-            seen.pins = pins;
         });
     }
 
@@ -690,7 +727,9 @@ impl Session {
         self.info.set_in_transaction(self.state.transaction != Transaction::None);
         self.info.update(|seen| {
             seen.backend = backend;
-            seen.pins = pins;
+            if seen.pins != pins {
+                self.house.pins.observe(seen, pins, Instant::now());
+            }
         });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::effect::Effect;
 use super::lex::{Lexer, Token, TokenKind};
 use super::scan::{Item, Scan};
 use super::show;
@@ -16,6 +17,7 @@ pub(super) struct Verdict {
     pub(super) pins: PinSet,
     pub(super) unpins: PinSet,
     pub(super) needs: Needs,
+    pub(super) effect: Option<Box<Effect>>,
 }
 
 /// Judges all statements of a text. Costs a pass over its tokens and memory for its nesting only.
@@ -87,6 +89,7 @@ impl Packet {
             pins: PinSet::EMPTY,
             unpins: PinSet::EMPTY,
             needs: Needs::default(),
+            effect: None,
         };
         let mut verdict = self.only.unwrap_or(empty);
         if self.several {
@@ -101,6 +104,7 @@ impl Packet {
                 pins: self.pins,
                 unpins: self.unpins.without(self.pins),
                 needs: self.needs,
+                effect: None,
             };
         }
         if odd {
@@ -128,7 +132,7 @@ fn judge(mut scan: Scan<'_>) -> Verdict {
     };
     let pins = scan.pins.union(scan.set().pins);
     let needs = if scan.is_stored() { Needs::default() } else { scan.needs };
-    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs }
+    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs, effect: None }
 }
 
 fn by_head(scan: &mut Scan<'_>) -> (Kind, Class) {
@@ -176,7 +180,9 @@ fn by_head_of_session(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"lock" | b"unlock" => lock(scan, head),
         b"handler" => {
-            scan.pins.insert(PinCause::Handler);
+            if scan.head_has(b"open") {
+                scan.pins.insert(PinCause::Handler);
+            }
             (Kind::Handler, keyword(head))
         }
         b"kill" => (Kind::Kill { query_only: scan.head_has(b"query"), id: None }, keyword(head)),
@@ -192,7 +198,7 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"flush" => {
             if scan.flush_locks {
-                scan.pins.insert(PinCause::GlobalReadLock);
+                scan.pins.insert(flush_lock(scan));
             }
             (Kind::Administer, keyword(head))
         }
@@ -207,6 +213,15 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         | b"start" | b"stop" | b"grant" | b"revoke" | b"install" | b"uninstall" | b"shutdown"
         | b"restart" | b"binlog" | b"clone" | b"signal" | b"resignal" => (Kind::Administer, keyword(head)),
         _ => (Kind::Unknown, Class::Writing(WriteBecause::Unknown)),
+    }
+}
+
+/// FLUSH TABLES with names locks as LOCK TABLES does; without, it locks everything, and a transaction does not end it.
+fn flush_lock(scan: &Scan<'_>) -> PinCause {
+    let tables = (1..4).find(|at| matches!(scan.head(*at), b"table" | b"tables"));
+    match tables {
+        Some(at) if scan.head(at + 1) != b"with" => PinCause::TableLocks,
+        _ => PinCause::GlobalReadLock,
     }
 }
 

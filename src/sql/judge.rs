@@ -128,8 +128,8 @@ fn statement(verdict: Verdict, digest: &Digest) -> Statement {
         text.truncate(text.floor_char_boundary(DIGEST_CACHED_MAX));
         text.push('…');
     }
-    let Verdict { kind, access, pins, unpins, needs } = verdict;
-    Statement { kind, access, pins, unpins, needs, digest: text.into() }
+    let Verdict { kind, access, pins, unpins, needs, effect } = verdict;
+    Statement { kind, access, pins, unpins, needs, effect, digest: text.into() }
 }
 
 impl<'a> KeyRef<'a> {

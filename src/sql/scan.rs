@@ -462,6 +462,10 @@ impl<'a> Scan<'a> {
         let qualifier = (prior.kind == TokenKind::Dot).then(|| unquoted(before_prior.bytes));
         let function = unquoted(name.bytes);
         let schema = qualifier.as_deref().or(self.schema);
+        if !self.stored {
+            // Whatever its author declared, it may read them.
+            self.needs.user_variable = true;
+        }
         if self.catalog.function(schema, &function) != Some(true) {
             let full = match qualifier {
                 Some(schema) => format!("{schema}.{function}"),

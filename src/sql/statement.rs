@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::effect::Effect;
 use crate::consistency::Consistency;
 use crate::flavour::Version;
 
@@ -45,11 +46,21 @@ pub struct Statement {
     pub unpins: PinSet,
     /// What it reads that lives on the connection of the statements before it.
     pub needs: Needs,
+    /// What it leaves in the session that goes along to other connections. Where it depends on literals, the
+    /// statement is not remembered by digest.
+    pub effect: Option<Box<Effect>>,
     /// The text with literals replaced by `?` and comments and needless space dropped.
     pub digest: Arc<str>,
 }
 
 impl Statement {
+    /// Whether it, or stored code that it runs, may read user variables.
+    pub fn may_read_user_variables(&self) -> bool {
+        let may_run_code =
+            matches!(self.kind, Kind::Modify | Kind::Select | Kind::Describe | Kind::Several | Kind::Unknown);
+        self.needs.user_variable || (may_run_code && self.access != Access::Read)
+    }
+
     /// Whether it may commit the transaction it runs in: by name, implicitly, or in a procedure.
     pub fn may_commit(&self) -> bool {
         match (&self.kind, &self.access) {
@@ -199,8 +210,9 @@ pub enum WriteBecause {
 #[repr(u8)]
 pub enum PinCause {
     TemporaryTable,
+    /// LOCK TABLES, FLUSH TABLES with names and WITH READ LOCK or FOR EXPORT.
     TableLocks,
-    /// FLUSH TABLES … WITH READ LOCK, FLUSH TABLES … FOR EXPORT; UNLOCK TABLES ends it.
+    /// FLUSH TABLES WITH READ LOCK.
     GlobalReadLock,
     /// LOCK INSTANCE FOR BACKUP, BACKUP STAGE, BACKUP LOCK: what UNLOCK TABLES does not end.
     InstanceLock,
@@ -259,6 +271,14 @@ pub struct PinSet(u32);
 impl PinSet {
     pub const EMPTY: PinSet = PinSet(0);
 
+    /// The causes of which there may be several at a time; `HoldChange` tells them apart.
+    pub const NAMED: PinSet = PinSet::of(PinCause::UserLock)
+        .union(PinSet::of(PinCause::TemporaryTable))
+        .union(PinSet::of(PinCause::Handler))
+        .union(PinSet::of(PinCause::SessionVariable))
+        .union(PinSet::of(PinCause::InstanceLock))
+        .union(PinSet::of(PinCause::Xa));
+
     pub const fn of(cause: PinCause) -> Self {
         Self(1 << cause as u16)
     }
@@ -273,6 +293,10 @@ impl PinSet {
 
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     pub const fn contains(self, cause: PinCause) -> bool {

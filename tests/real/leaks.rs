@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::clusters::{both, schema, shared};
 use crate::load::refusal;
+use crate::random::Random;
 use crate::through::Proxy;
 
 both![sessions_see_nothing_of_each_other];
@@ -275,17 +276,4 @@ async fn variables(conn: &mut Conn) -> Result<Vec<String>> {
             other => other.as_sql(true),
         })
         .collect())
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (value ^ (value >> 31)) % limit
-    }
 }

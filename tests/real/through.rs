@@ -8,12 +8,13 @@ use pointsman::app::{self, Running};
 use pointsman::config::Config;
 use pointsman::flavour::Flavour;
 use pointsman::playground::{self, APP, Account, Cluster};
-use pointsman::serve::Seen;
+use pointsman::serve::{Activity, Seen};
 use pointsman::shutdown::{self, Trigger};
 use pointsman::topology::{Role, ServerId, Snapshot};
 use tokio::sync::OnceCell;
 
 use crate::clusters::shared;
+use crate::load::eventually;
 
 /// A running proxy.
 pub(crate) struct Proxy {
@@ -79,6 +80,12 @@ impl Proxy {
     /// What the proxy shows of a session.
     pub(crate) fn seen(&self, conn: &Conn) -> Seen {
         self.running.house.registry.get(conn.id()).expect("the session is registered").seen()
+    }
+
+    /// Waits until the session is done with its statement: its client may have the answer a little before.
+    pub(crate) async fn at_rest(&self, conn: &Conn) -> Result<()> {
+        let info = self.running.house.registry.get(conn.id()).context("the session is registered")?;
+        eventually("the session rests", || async { Ok(info.activity() == Activity::Idle) }).await
     }
 
     pub(crate) fn role(&self, server: Option<ServerId>) -> Role {
