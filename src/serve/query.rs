@@ -79,8 +79,8 @@ impl Session {
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
             return Box::pin(self.kill_by_expression(incoming)).await;
         }
-        if let Some(served) = self.serve_asides(&judged, incoming).await {
-            return served;
+        if self.is_aside(&judged) {
+            return Box::pin(self.serve_aside(&judged, incoming)).await;
         }
         if judged.statement.effect.is_some() && incoming.whole {
             return Box::pin(self.query_with_effect(judged, incoming)).await;
@@ -358,7 +358,10 @@ impl Session {
         if route.because == Because::HintServer {
             return Attempt::Ready(route, lease);
         }
-        match self.has_seen(&mut lease, floor).await {
+        if self.has_seen(&lease, floor) {
+            return Attempt::Ready(route, lease);
+        }
+        match Box::pin(self.await_seen(&mut lease, floor)).await {
             Ok(true) => Attempt::Ready(route, lease),
             Ok(false) => {
                 lease.release_clean();

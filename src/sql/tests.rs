@@ -259,3 +259,42 @@ fn a_quoted_text_is_read_as_it_was() {
         assert_eq!(judged.statement.effect.as_deref(), Some(&expected));
     }
 }
+
+#[test]
+fn a_set_of_the_proxys_variables_is_taken_apart() {
+    use AssignedValue::{Expression, Null, Parameter, Text};
+    use ProxyVariable::{Consistency, Gtid};
+    let text = |text: &str| Text(text.to_owned());
+    type Assigned = Result<Vec<(ProxyVariable, AssignedValue)>, NotAssigned>;
+    let cases: &[(&str, Assigned)] = &[
+        ("SET @pointsman_gtid = '0-1-5'", Ok(vec![(Gtid, text("0-1-5"))])),
+        ("set/**/@`Pointsman_GTID`:=\"a\n\";", Ok(vec![(Gtid, text("a\n"))])),
+        (
+            "SET @pointsman_gtid=NULL,@pointsman_consistency=?",
+            Ok(vec![(Gtid, Null), (Consistency, Parameter)]),
+        ),
+        // What a character set or a rule of quoting could change is left to a server.
+        ("SET @pointsman_gtid = 'it''s'", Ok(vec![(Gtid, Expression(22..29))])),
+        ("SET @pointsman_gtid = 'a\\'b'", Ok(vec![(Gtid, Expression(22..28))])),
+        ("SET @pointsman_gtid = 'é'", Ok(vec![(Gtid, Expression(22..26))])),
+        ("SET @pointsman_gtid = N'a'", Ok(vec![(Gtid, Expression(22..26))])),
+        ("SET @pointsman_gtid = IF(a, b, (c)) , @pointsman_gtid = @x", {
+            Ok(vec![(Gtid, Expression(22..35)), (Gtid, Expression(56..58))])
+        }),
+        ("SET @pointsman_gtid = ", Err(NotAssigned::Unreadable)),
+        ("SET @pointsman_gtid", Err(NotAssigned::Unreadable)),
+        ("SET @pointsman_gtid = 'x", Err(NotAssigned::Unreadable)),
+        ("SET /*! @pointsman_gtid = 'x'", Err(NotAssigned::Unreadable)),
+        ("SET @pointsman_gtid = 'x', ", Err(NotAssigned::NotAlone)),
+        ("SET @pointsman_gtid = 'x', autocommit = 1", Err(NotAssigned::NotAlone)),
+        ("SET SESSION x = 1, @pointsman_gtid = 'x'", Err(NotAssigned::NotAlone)),
+        ("SET @pointsman_gtids = 'x'", Err(NotAssigned::UnknownName("@pointsman_gtids".to_owned()))),
+        ("SELECT @pointsman_gtid", Err(NotAssigned::NotAlone)),
+    ];
+    for (text, expected) in cases {
+        let assigned = proxy_assignments(text.as_bytes(), &dialect(Flavour::MySql));
+        let assigned: Assigned =
+            assigned.map(|list| list.into_iter().map(|one| (one.variable, one.value)).collect());
+        assert_eq!(&assigned, expected, "{text}");
+    }
+}
