@@ -18,7 +18,7 @@ async fn prepared_statements_read_and_write_user_variables(flavour: Flavour) -> 
     let (mut one, mut other) = (proxy.connect().await?, proxy.connect().await?);
     one.query_drop("SET @v = 5").await?;
     other.query_drop("SET @v = 'text'").await?;
-    let select = "SELECT @v, 'carried'";
+    let select = "SELECT CONCAT(@v), 'carried'";
     let read = |row: Option<(Option<String>, String)>| row.and_then(|(value, _)| value);
     for _ in 0..3 {
         assert_eq!(read(one.exec_first(select, ()).await?).as_deref(), Some("5"));
