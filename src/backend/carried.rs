@@ -17,6 +17,8 @@ pub struct TextStatement {
     pub prepare: Vec<u8>,
     /// The schema, mode and character sets it was read under.
     pub environment: Settings,
+    /// Where it names user variables: what gives them their types.
+    pub variables: Option<UserVariables>,
 }
 
 /// What is on a connection of all that.
@@ -66,6 +68,8 @@ impl Backend {
         let roles = self.scalar(b"SELECT CURRENT_ROLE()").await?;
         let roles = match (roles, self.flavour()) {
             (None, _) => "NONE".to_owned(),
+            // Quoted by sql_mode.
+            (Some(roles), Flavour::MySql) if !roles.contains('`') => roles.replace('"', "`"),
             (Some(roles), Flavour::MySql) => roles,
             (Some(role), Flavour::MariaDb) => format!("`{}`", role.replace('`', "``")),
         };
@@ -156,29 +160,39 @@ impl Lease {
         self.carried.texts.iter().any(|text| **text == *statement)
     }
 
-    /// Prepares a statement under its name, unless it is. The session's own settings are `current`.
+    /// Prepares a statement under its name, unless it is. The session's own settings are `current` and `variables`,
+    /// which are not touched if none are given.
     pub async fn settle_text(
         &mut self,
         statement: &Arc<TextStatement>,
         current: &Settings,
+        variables: Option<&UserVariables>,
     ) -> Result<(), ExchangeError> {
         if self.has_text(statement) {
             return Ok(());
         }
-        Box::pin(self.prepare_text(statement, current)).await
+        Box::pin(self.prepare_text(statement, current, variables)).await
     }
 
     async fn prepare_text(
         &mut self,
         statement: &Arc<TextStatement>,
         current: &Settings,
+        variables: Option<&UserVariables>,
     ) -> Result<(), ExchangeError> {
         // Whether it succeeds or not, the old one of that name is gone.
         self.forget_text(&statement.name);
         self.settle(&current.reading_as(&statement.environment)).await?;
+        let types = statement.variables.as_ref().zip(variables);
+        if let Some((then, _)) = types {
+            self.settle_user_variables(then).await?;
+        }
         let limit = self.pool().exchange_limit();
         let prepared = in_time(limit, self.execute_bytes(&statement.prepare)).await;
         self.settle(current).await?;
+        if let Some((_, now)) = types {
+            self.settle_user_variables(now).await?;
+        }
         prepared?;
         self.pool().counters.prepared.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.note_text(statement);

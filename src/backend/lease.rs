@@ -9,6 +9,7 @@ use super::pool::Pool;
 use super::prepared::StatementKey;
 use super::session::{Backend, ExchangeError};
 use super::settings::Settings;
+use super::user_variables::UserVariables;
 use crate::gtid::GtidSet;
 
 pub struct Lease {
@@ -92,15 +93,17 @@ impl Lease {
     }
 
     /// The server's number of a statement, prepared first where it is not. The session's own settings are
-    /// `current`; a statement is read under those it was first prepared with.
+    /// `current` and `variables`, which are not
+    /// touched if none are given; a statement is read under those it was first prepared with.
     pub async fn prepared_id(
         &mut self,
         key: &Arc<StatementKey>,
         current: &Settings,
+        variables: Option<&UserVariables>,
     ) -> Result<u32, ExchangeError> {
         match self.prepared.use_id(key) {
             Some(id) => Ok(id),
-            None => Box::pin(self.prepare_now(key, current)).await,
+            None => Box::pin(self.prepare_now(key, current, variables)).await,
         }
     }
 
@@ -108,12 +111,20 @@ impl Lease {
         &mut self,
         key: &Arc<StatementKey>,
         current: &Settings,
+        variables: Option<&UserVariables>,
     ) -> Result<u32, ExchangeError> {
         self.make_room().await?;
         let then = current.reading_as(key.environment());
         self.settle(&then).await?;
+        let types = key.variables().zip(variables);
+        if let Some((then, _)) = types {
+            self.settle_user_variables(then).await?;
+        }
         let prepared = self.prepare(key).await;
         self.settle(current).await?;
+        if let Some((_, now)) = types {
+            self.settle_user_variables(now).await?;
+        }
         let id = prepared?;
         self.pool.counters.prepared.fetch_add(1, Relaxed);
         self.pool.count_prepared(1, 0);

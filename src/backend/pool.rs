@@ -180,7 +180,7 @@ impl Pool {
                 (checkout, turn)
             };
             match checkout {
-                Checkout::Reuse(backend) => match self.lease_idle(backend) {
+                Checkout::Reuse(backend) => match self.lease_idle(backend, wanted) {
                     Some(lease) => return Ok(lease),
                     None => continue,
                 },
@@ -195,7 +195,7 @@ impl Pool {
                 Checkout::Full => {
                     let Some(turn) = turn else { continue };
                     match self.wait(turn).await? {
-                        Grant::Connection(backend) => match self.lease_idle(backend) {
+                        Grant::Connection(backend) => match self.lease_idle(backend, wanted) {
                             Some(lease) => return Ok(lease),
                             None => continue,
                         },
@@ -236,8 +236,10 @@ impl Pool {
     }
 
     /// A closed or chatty connection is dropped: it gets no second chance.
-    fn lease_idle(self: &Arc<Self>, mut backend: Box<Backend>) -> Option<Lease> {
-        if !backend.conn.channel.is_quiet() {
+    fn lease_idle(self: &Arc<Self>, mut backend: Box<Backend>, wanted: &Wanted) -> Option<Lease> {
+        // What init_connect set, only a login sets again.
+        let lost = self.reset_is_not_enough.load(Relaxed) && backend.settings.has_more_than(&wanted.settings);
+        if lost || !backend.conn.channel.is_quiet() {
             self.close(backend);
             return None;
         }
@@ -303,7 +305,12 @@ impl Pool {
             return Ok(done);
         }
         let mut lease = self.checkout(wanted).await?;
-        let done = lease.execute(statement).await;
+        // What another session of this user may do by its roles, this one may not.
+        let settled = lease.settle_role(wanted.role.as_ref()).await;
+        let done = match settled {
+            Ok(()) => lease.execute(statement).await,
+            Err(error) => Err(error),
+        };
         if matches!(done, Ok(()) | Err(ExchangeError::Refused(_))) {
             lease.release_clean();
         }

@@ -9,7 +9,7 @@ type Variable = (Arc<str>, Arc<str>);
 
 /// Names in lower case, with expressions that have their values on any connection. Cheap to clone and to compare
 /// with itself. Whatever it does not name is NULL.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UserVariables(Option<Arc<Vec<Variable>>>);
 
 /// Names and values of one session together, in bytes; beyond it, variables hold their connection.
@@ -65,6 +65,12 @@ impl UserVariables {
         len + name.len() + expression.len() <= LEN_MAX
     }
 
+    /// Others of the same types, character sets and collations: all that a statement's preparation depends on.
+    pub fn shape(&self) -> UserVariables {
+        let shaped = self.iter().map(|(name, expression)| (Arc::clone(name), shape(expression)));
+        UserVariables(self.0.as_ref().map(|_| Arc::new(shaped.collect())))
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Variable> {
         self.0.iter().flat_map(|variables| variables.iter())
     }
@@ -88,5 +94,18 @@ impl UserVariables {
             assignments.push(format!("@`{name}`={expression}"));
         }
         (!assignments.is_empty()).then(|| format!("SET {}", assignments.join(",")))
+    }
+}
+
+fn shape(expression: &str) -> Arc<str> {
+    if let Some((before, rest)) = expression.split_once("X'")
+        && let Some((_, after)) = rest.split_once('\'')
+    {
+        return format!("{before}X''{after}").into();
+    }
+    match expression.parse::<i64>() {
+        Ok(0..) => "1".into(),
+        Ok(_) => "-1".into(),
+        Err(_) => expression.into(),
     }
 }

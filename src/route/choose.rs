@@ -57,6 +57,8 @@ pub enum Because {
     OwnWrite,
     /// No replica had all that was acknowledged in time.
     GlobalWrite,
+    /// It reads a variable of the proxy's.
+    ProxyVariable,
     /// Before the first write of a transaction whose isolation allows it.
     TransactionSplit,
     /// A read that ties the session to its connection: from there it must be able to write.
@@ -64,7 +66,7 @@ pub enum Because {
 }
 
 impl Because {
-    pub const ALL: [Because; 17] = [
+    pub const ALL: [Because; 18] = [
         Because::Replica,
         Because::Write,
         Because::Transaction,
@@ -80,6 +82,7 @@ impl Because {
         Because::PrimaryTurn,
         Because::OwnWrite,
         Because::GlobalWrite,
+        Because::ProxyVariable,
         Because::TransactionSplit,
         Because::Pins,
     ];
@@ -124,7 +127,7 @@ pub fn route(
         return primary(snapshot, Because::Pins);
     }
     if statement.needs.proxy_variable {
-        return primary(snapshot, Because::FollowsStatement);
+        return primary(snapshot, Because::ProxyVariable);
     }
     if !session.autocommit {
         return primary(snapshot, Because::AutocommitOff);
@@ -284,6 +287,7 @@ impl fmt::Display for Because {
             Because::PrimaryTurn => "the primary takes reads in turn",
             Because::OwnWrite => "no replica has the session's own write yet",
             Because::GlobalWrite => "no replica has all acknowledged writes yet",
+            Because::ProxyVariable => "reads a variable of the proxy",
             Because::TransactionSplit => "before the first write of a transaction",
             Because::Pins => "pins the session",
         })

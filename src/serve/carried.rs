@@ -1,6 +1,9 @@
 //! What a session has left behind beyond settings, as far as its text told: what is known goes along from
 //! connection to connection, what is not holds its connection.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

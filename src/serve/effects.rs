@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::carried::{CARRIED, KnownText, Text};
 use super::query::Work;
 use super::session::{End, Incoming, Session};
-use crate::backend::{ExchangeError, Lease, TextStatement, baseline};
+use crate::backend::{ExchangeError, Lease, TextStatement, UserVariables, baseline};
 use crate::sql::{
     self, Assigned, Effect, Judged, Kind, Literal, PinCause, PinSet, Reading, Statement, TextSource,
 };
@@ -121,7 +121,9 @@ impl Session {
         let mut prepare = format!("PREPARE `{name}` FROM ").into_bytes();
         prepare.extend_from_slice(&sql::quoted(&text, &self.dialect)?);
         let environment = self.wanted.settings.reading();
-        let statement = Arc::new(TextStatement { name: Arc::clone(name), prepare, environment });
+        let names_variables = judged.statement.needs.user_variable;
+        let variables = names_variables.then(|| self.wanted.user_variables.shape());
+        let statement = Arc::new(TextStatement { name: Arc::clone(name), prepare, environment, variables });
         Some(Arc::new(KnownText { statement, text, judged }))
     }
 
@@ -150,6 +152,12 @@ impl Session {
         sql::substitute_calls(text, &self.dialect, &replacements)
     }
 
+    /// The session's user variables, unless only the connection knows some: then it is the one that has them.
+    pub(super) fn known_variables(&self) -> Option<&UserVariables> {
+        let unknown = self.state.pins.contains(PinCause::UserVariable);
+        (!unknown).then_some(&self.wanted.user_variables)
+    }
+
     /// Makes a command about a statement prepared as text mean on this connection what it means to the session.
     /// `None`: as it came.
     pub(super) async fn fit_text(
@@ -158,6 +166,12 @@ impl Session {
         incoming: Incoming,
         lease: &mut Lease,
     ) -> Result<Option<Vec<u8>>, ExchangeError> {
+        if let TextWork::Prepare { known: Some(known), .. } = work
+            && known.statement.variables.is_some()
+        {
+            // It is prepared for the types they have now.
+            lease.settle_user_variables(&self.wanted.user_variables).await?;
+        }
         let instead: Option<Cow<'_, [u8]>> = match work {
             TextWork::Prepare { known: Some(known), .. } if known.judged.statement.needs.connection_id => {
                 Some(Cow::Borrowed(&known.statement.prepare))
@@ -166,7 +180,7 @@ impl Session {
             TextWork::Execute { known, .. } => {
                 // Its parameters are user variables.
                 lease.settle_user_variables(&self.wanted.user_variables).await?;
-                lease.settle_text(&known.statement, &self.wanted.settings).await?;
+                lease.settle_text(&known.statement, &self.wanted.settings, self.known_variables()).await?;
                 None
             }
             // Nothing is answered as DEALLOCATE is, but for this.
@@ -207,7 +221,7 @@ impl Session {
             }
         }
         for known in self.carried.known_texts() {
-            lease.settle_text(&known.statement, &self.wanted.settings).await?;
+            lease.settle_text(&known.statement, &self.wanted.settings, self.known_variables()).await?;
         }
         Ok(())
     }
@@ -235,9 +249,13 @@ impl Session {
             // What cannot be parsed does nothing.
             (_, Some(Effect::Assigns(_))) if error.is_some_and(|error| error.code == code::PARSE_ERROR) => {}
             (_, Some(Effect::Assigns(assigned))) => self.took_assigned(assigned, lease, failed),
-            (_, Some(Effect::Role)) => self.took_role(lease).await,
-            (_, None) if statement.pins.contains(PinCause::UserVariable) => self.carried.lose_variables(),
+            (_, Some(Effect::Borrows(names))) => lease.settings.take_back(names, &self.wanted.settings),
+            (_, Some(Effect::Role)) => self.took_role(lease, failed).await,
             _ => {}
+        }
+        let tells_variables = matches!(statement.effect.as_deref(), Some(Effect::Assigns(_)));
+        if statement.pins.contains(PinCause::UserVariable) && !tells_variables {
+            self.carried.lose_variables();
         }
         if let Work::Text(TextWork::Execute { using, .. }) = work
             && statement.kind == Kind::Modify
@@ -247,7 +265,7 @@ impl Session {
         }
         let texts = (statement.needs.prepared_text && statement.kind == Kind::Several)
             || statement.pins.contains(PinCause::PreparedText);
-        if statement.effect.is_none() && texts {
+        if texts && !statement.effect.as_deref().is_some_and(Effect::is_of_text) {
             self.carried.lose_texts();
             for name in lease.text_names() {
                 lease.forget_text(&name);
@@ -302,6 +320,12 @@ impl Session {
 
     /// What has the literal's value on any connection, as the session's settings had it read.
     fn expression(&self, literal: &Literal) -> Option<Arc<str>> {
+        let defaults = self.house.defaults();
+        let init_connect = defaults.as_ref().map_or("", |defaults| &*defaults.init_connect);
+        if init_connect.contains('@') {
+            // It may set variables of its own, which cannot be given back to the next session.
+            return None;
+        }
         let settings = &self.wanted.settings;
         let began_with = self.wanted.key.collation;
         let client = settings.variable("character_set_client");
@@ -310,8 +334,7 @@ impl Session {
         let is_named = client.is_some() && connection.is_some() && collation.is_some();
         let needs_reading = matches!(literal, Literal::Text { charset: None, .. });
         // What init_connect sets, nobody reports.
-        let set_unseen = || self.house.defaults().is_some_and(|defaults| !defaults.init_connect.is_empty());
-        if needs_reading && !is_named && set_unseen() {
+        if needs_reading && !is_named && !init_connect.is_empty() {
             return None;
         }
         let at_login = baseline(began_with);
@@ -323,9 +346,10 @@ impl Session {
         literal.expression(reading).map(Arc::from)
     }
 
-    /// The server knows which roles are active, whether the statement succeeded or not.
-    async fn took_role(&mut self, lease: &mut Lease) {
+    /// The server knows which roles are active.
+    async fn took_role(&mut self, lease: &mut Lease, failed: bool) {
         match lease.note_role().await {
+            Ok(_) if failed => {}
             Ok(role) => {
                 // A schema that only these roles may use cannot be named at login.
                 let schema = self.wanted.settings.schema.clone().filter(|_| role.is_none());

@@ -10,7 +10,7 @@ use crate::backend::{ExchangeError, Lease};
 use crate::consistency::Consistency;
 use crate::gtid::GtidSet;
 use crate::route::{self, Because, Destination, Route, Spread};
-use crate::sql::{Access, Judged, Kind, LevelHint};
+use crate::sql::{Access, Hint, Judged, Kind, LevelHint};
 use crate::topology::{Epoch, Role, ServerId, Snapshot, Standing};
 use crate::wire::capability;
 
@@ -47,8 +47,10 @@ impl Session {
 
     /// From now on the session's reads see these transactions. `told`: by a client.
     pub(super) fn read_behind(&mut self, gtids: &GtidSet, told: bool) {
-        let epoch = self.house.topology.load().epoch;
-        let flavour = self.version.flavour;
+        let (epoch, flavour) = (self.house.topology.load().epoch, self.version.flavour);
+        if self.causal.as_ref().is_some_and(|causal| causal.epoch != epoch) {
+            self.forget_lost_writes();
+        }
         let causal = self.causal.get_or_insert_with(|| {
             let written = Arc::new(GtidSet::empty(flavour));
             Box::new(Causal { written, epoch, everywhere: false, told: false })
@@ -90,7 +92,8 @@ impl Session {
 
     /// What this statement must have seen, if it is a read that may go to a replica.
     pub(super) fn floor(&mut self, judged: &Judged) -> Floor {
-        if judged.statement.access != Access::Read || self.state.holds_connection() {
+        let asks_one_server = matches!(judged.hint, Some(Hint::Server(_))) && self.house.routing.hints;
+        if judged.statement.access != Access::Read || self.state.holds_connection() || asks_one_server {
             return Floor::None;
         }
         self.floor_of_read(judged)
@@ -107,17 +110,22 @@ impl Session {
 
     /// What the session wrote, unless every replica has it.
     fn own_floor(&mut self) -> Option<Arc<GtidSet>> {
-        let causal = self.causal.as_mut()?;
+        let causal = self.causal.as_ref().filter(|causal| !causal.everywhere)?;
+        if causal.epoch != self.house.topology.load().epoch {
+            self.forget_lost_writes();
+        }
+        let causal = self.causal.as_ref()?;
+        (!causal.written.is_empty()).then(|| Arc::clone(&causal.written))
+    }
+
+    /// Another primary has taken over. What it has not got is lost, and no wait would bring it back.
+    fn forget_lost_writes(&mut self) {
         let snapshot = self.house.topology.load();
-        if causal.epoch != snapshot.epoch
-            && let Some(primary) = snapshot.primary
-        {
-            // What the new primary has not got is lost, and no wait would bring it back.
+        if let (Some(causal), Some(primary)) = (&mut self.causal, snapshot.primary) {
             let left = self.house.positions.keep_of(snapshot.server(primary), &causal.written);
             causal.written = Arc::new(left);
             causal.epoch = snapshot.epoch;
         }
-        (!causal.everywhere && !causal.written.is_empty()).then(|| Arc::clone(&causal.written))
     }
 
     /// All that was acknowledged, what the last probe found on the primary, and what the session was told of.
@@ -204,43 +212,57 @@ impl Session {
         behind
     }
 
-    /// Makes sure that a replica has what a read must see. `false`: not in time.
-    pub(super) async fn has_seen(&mut self, lease: &mut Lease, floor: &Floor) -> Result<bool, ExchangeError> {
+    /// Whether the server of a connection is known to have what a read must see.
+    pub(super) fn has_seen(&self, lease: &Lease, floor: &Floor) -> bool {
+        let floor = match floor {
+            Floor::None => return true,
+            Floor::Unknown => return false,
+            Floor::At(floor) => floor,
+        };
         let snapshot = self.house.topology.load();
-        let epoch = snapshot.epoch;
+        let server = snapshot.server(lease.pool().server);
+        if server.role != Role::Replica {
+            return true;
+        }
+        let has = self.house.positions.has(server, floor);
+        if has {
+            self.house.counters.causal_known.fetch_add(1, Relaxed);
+        }
+        has
+    }
+
+    /// Waits for a replica to have it. `false`: not in time.
+    pub(super) async fn await_seen(
+        &mut self,
+        lease: &mut Lease,
+        floor: &Floor,
+    ) -> Result<bool, ExchangeError> {
+        let snapshot = self.house.topology.load().clone();
         let server = snapshot.server(lease.pool().server);
         let floor = match floor {
             Floor::None => return Ok(true),
+            Floor::At(floor) => floor,
             Floor::Unknown if snapshot.primary == Some(server.id) => {
-                drop(snapshot);
-                self.house.acknowledged.begin(epoch);
+                self.house.acknowledged.begin(snapshot.epoch);
                 let position = lease.position().await?;
-                self.house.acknowledged.complete(epoch, position);
+                self.house.acknowledged.complete(snapshot.epoch, position);
                 return Ok(true);
             }
             Floor::Unknown => return Ok(false),
-            Floor::At(_) if server.role != Role::Replica => return Ok(true),
-            Floor::At(floor) => floor,
         };
         let counters = &self.house.counters;
-        if self.house.positions.has(server, floor) {
-            counters.causal_known.fetch_add(1, Relaxed);
-            return Ok(true);
-        }
-        let server = server.clone();
-        drop(snapshot);
         let asked = Instant::now();
         let applied = lease.await_applied(floor, self.house.routing.causal_wait).await;
         counters.causal_wait_micros.fetch_add(asked.elapsed().as_micros() as u64, Relaxed);
         if applied? {
             counters.causal_awaited.fetch_add(1, Relaxed);
-            self.house.positions.learn(&server, floor);
+            self.house.positions.learn(server, floor);
             return Ok(true);
         }
         counters.causal_timed_out.fetch_add(1, Relaxed);
         // A client can ask for what does not exist; that says nothing of the replica.
         if !self.causal.as_ref().is_some_and(|causal| causal.told) {
-            self.house.positions.was_late(&server);
+            self.house.positions.was_late(server);
         }
         Ok(false)
     }

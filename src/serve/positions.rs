@@ -81,3 +81,43 @@ impl Positions {
         Some(position)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flavour::Version;
+    use crate::topology::{Role, ServerId, Standing};
+
+    fn server(gtid: &str) -> Server {
+        Server {
+            id: ServerId(0),
+            name: "r".into(),
+            address: "r:1".into(),
+            role: Role::Replica,
+            standing: Standing::Serving,
+            lag: None,
+            weight: 1,
+            version: Some(Version::parse("10.11.1-MariaDB")),
+            version_text: "10.11.1-MariaDB".into(),
+            gtid: gtid.into(),
+        }
+    }
+
+    #[test]
+    fn a_server_is_late_until_there_is_news_of_it() {
+        let positions = Positions::new(1);
+        let at = |text| GtidSet::parse(Flavour::MariaDb, text).expect("a position");
+        let probed = server("0-1-5");
+        assert!(positions.has(&probed, &at("0-1-5")) && !positions.has(&probed, &at("0-1-6")));
+        positions.was_late(&probed);
+        assert!(positions.is_late(&probed));
+        assert!(positions.is_late(&server("0-1-5")), "another probe that says the same is no news");
+        assert!(!positions.is_late(&server("0-1-6")), "this is");
+        let probed = server("0-1-6");
+        positions.was_late(&probed);
+        positions.learn(&probed, &at("0-1-9"));
+        assert!(!positions.is_late(&probed) && positions.has(&probed, &at("0-1-8")));
+        assert_eq!(positions.keep_of(&probed, &at("0-1-11,7-1-1")), at("0-1-9"));
+        assert!(!positions.has(&server("0-1-7"), &at("0-1-8")), "a probe has the last word");
+    }
+}

@@ -147,11 +147,17 @@ impl Session {
             Some(answered) => Cow::Owned(answered),
             None => Cow::Borrowed(text),
         };
-        let key = self.house.statements.key(&text, &self.wanted.settings);
+        let names_variables = inner.statement.needs.user_variable;
+        let variables = names_variables.then(|| self.wanted.user_variables.shape());
+        let key = self.house.statements.key(&text, &self.wanted.settings, variables);
         let id = self.prepared.next_id();
         let mut routed =
             super::commands::judged("COM_STMT_PREPARE", Kind::Prepare, inner.statement.access.clone());
         routed.hint.clone_from(&inner.hint);
+        if names_variables {
+            // It is prepared for the types they have now.
+            Arc::make_mut(&mut routed.statement).needs.user_variable = true;
+        }
         routed.consistency.clone_from(&inner.consistency);
         if inner.statement.needs.proxy_variable {
             Arc::make_mut(&mut routed.statement).needs.proxy_variable = true;
@@ -275,7 +281,9 @@ impl Session {
             return Err(End::StateLost);
         };
         let settings = self.wanted.settings.clone();
-        let Ok(server_id) = lease.prepared_id(&key, &settings).await else { return Err(End::StateLost) };
+        let Ok(server_id) = lease.prepared_id(&key, &settings, self.known_variables()).await else {
+            return Err(End::StateLost);
+        };
         self.name_statement(server_id);
         // A server lost meanwhile is noticed by the command that has an answer.
         relay::stream_command(&mut self.client, &mut lease).await.map_err(End::ClientGone)?;
@@ -295,7 +303,7 @@ impl Session {
         lease: &mut Lease,
     ) -> Result<Option<Vec<u8>>, ExchangeError> {
         let settings = self.wanted.settings.clone();
-        let server_id = lease.prepared_id(&about.key, &settings).await?;
+        let server_id = lease.prepared_id(&about.key, &settings, self.known_variables()).await?;
         self.name_statement(server_id);
         let Some(Execution { head, types: Some(types) }) = &about.execution else { return Ok(None) };
         if lease.knows_types(&about.key, types) {

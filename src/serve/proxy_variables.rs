@@ -24,21 +24,22 @@ enum Wish {
 }
 
 impl Session {
-    /// What is served without a server, or not at all: a SET of the proxy's variables, and a hint that makes no sense.
-    /// `None`: the statement is nothing of the sort.
-    pub(super) async fn serve_asides(
-        &mut self,
-        judged: &Judged,
-        incoming: Incoming,
-    ) -> Option<Result<(), End>> {
+    /// Whether a statement is served without a server, or not at all: it sets the proxy's variables, or has a hint that
+    /// makes no sense.
+    pub(super) fn is_aside(&self, judged: &Judged) -> bool {
+        matches!(judged.statement.access, Access::Write(WriteBecause::ProxyVariable))
+            || (matches!(judged.consistency, Some(LevelHint::Unknown(_))) && self.house.routing.hints)
+    }
+
+    pub(super) async fn serve_aside(&mut self, judged: &Judged, incoming: Incoming) -> Result<(), End> {
         if let Some(error) = self.hint_refused(judged) {
-            return Some(self.answer_error(incoming, &error).await);
+            return self.answer_error(incoming, &error).await;
         }
-        if judged.statement.access != Access::Write(WriteBecause::ProxyVariable) {
-            return None;
-        }
-        // Boxed, as all that is rare on this line: every session's memory would be larger by it.
-        Some(Box::pin(self.set_proxy_variables(judged, incoming)).await)
+        let text = match self.statement_of(incoming) {
+            Ok(range) if incoming.whole => self.client.input()[range].to_vec(),
+            _ => return Err(End::Protocol),
+        };
+        self.assign_proxy_variables(judged, &text, &[], incoming).await
     }
 
     pub(super) fn hint_refused(&self, judged: &Judged) -> Option<ErrPacket> {
@@ -46,14 +47,6 @@ impl Session {
             Some(LevelHint::Unknown(word)) if self.house.routing.hints => Some(no_level("consistency", word)),
             _ => None,
         }
-    }
-
-    async fn set_proxy_variables(&mut self, judged: &Judged, incoming: Incoming) -> Result<(), End> {
-        let text = match self.statement_of(incoming) {
-            Ok(range) if incoming.whole => self.client.input()[range].to_vec(),
-            _ => return Err(End::Protocol),
-        };
-        self.assign_proxy_variables(judged, &text, &[], incoming).await
     }
 
     /// Carries out the SET, with these values for its parameters, and answers it.

@@ -79,8 +79,8 @@ impl Session {
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
             return Box::pin(self.kill_by_expression(incoming)).await;
         }
-        if let Some(served) = self.serve_asides(&judged, incoming).await {
-            return served;
+        if self.is_aside(&judged) {
+            return Box::pin(self.serve_aside(&judged, incoming)).await;
         }
         if judged.statement.effect.is_some() && incoming.whole {
             return Box::pin(self.query_with_effect(judged, incoming)).await;
@@ -211,7 +211,10 @@ impl Session {
                 Ok(instead) => instead,
                 Err(error) => return Err(self.unfit(error, incoming, request).await),
             },
-            Work::Plain(_) if judged.statement.needs.prepared_text && judged.statement.effect.is_none() => {
+            Work::Plain(_)
+                if judged.statement.needs.prepared_text
+                    && !judged.statement.effect.as_deref().is_some_and(Effect::is_of_text) =>
+            {
                 match Box::pin(self.settle_texts(lease)).await {
                     Ok(()) => self.substitute(judged, incoming, route),
                     Err(error) => return Err(self.unfit(error, incoming, request).await),
@@ -355,7 +358,10 @@ impl Session {
         if route.because == Because::HintServer {
             return Attempt::Ready(route, lease);
         }
-        match self.has_seen(&mut lease, floor).await {
+        if self.has_seen(&lease, floor) {
+            return Attempt::Ready(route, lease);
+        }
+        match Box::pin(self.await_seen(&mut lease, floor)).await {
             Ok(true) => Attempt::Ready(route, lease),
             Ok(false) => {
                 lease.release_clean();
@@ -414,14 +420,19 @@ impl Session {
             // Whatever the connection's last user left must not be seen.
             lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
         }
-        lease.settle_role(self.wanted.role.as_ref()).await.map_err(Refusal::Settle)?;
+        let chooses_role = matches!(judged.statement.effect.as_deref(), Some(Effect::Role));
+        match lease.settle_role(self.wanted.role.as_ref()).await {
+            // A role that was revoked must not keep the session from choosing another.
+            Err(ExchangeError::Refused(_)) if chooses_role => {}
+            settled => settled.map_err(Refusal::Settle)?,
+        }
         lease.settle(&self.wanted.settings).await.map_err(Refusal::Settle)?;
         // To set them would empty the list that GET DIAGNOSTICS reads.
         let must_not_set = held && needs.diagnostics && judged.statement.kind == Kind::Administer;
         if judged.statement.may_read_user_variables() && !must_not_set {
             lease.settle_user_variables(&self.wanted.user_variables).await.map_err(Refusal::Settle)?;
         }
-        if let Some(Effect::Role) = judged.statement.effect.as_deref() {
+        if chooses_role {
             lease.know_login_role().await.map_err(Refusal::Settle)?;
         }
         if needs.last_insert_id

@@ -167,7 +167,11 @@ impl Session {
             let snapshot = self.house.topology.load().clone();
             let server = snapshot.server(lease.pool().server);
             let serves = server.standing == Standing::Serving && server.role == Role::Replica;
-            return match self.has_seen(&mut lease, &floor).await {
+            let seen = match self.has_seen(&lease, &floor) {
+                true => Ok(true),
+                false => self.await_seen(&mut lease, &floor).await,
+            };
+            return match seen {
                 Ok(true) if serves => Some((Route { to, because }, lease)),
                 Ok(_) => {
                     self.put_back(lease);

@@ -64,6 +64,8 @@ struct Packet {
     pins: PinSet,
     unpins: PinSet,
     needs: Needs,
+    /// One begins with SET STATEMENT.
+    borrows: bool,
     /// One of them sets a variable of the proxy's.
     proxys: bool,
 }
@@ -73,6 +75,7 @@ impl Packet {
         if scan.is_empty() {
             return;
         }
+        self.borrows |= scan.borrows;
         let verdict = judge(scan);
         self.pins = self.pins.union(verdict.pins);
         self.unpins = self.unpins.union(verdict.unpins);
@@ -82,7 +85,7 @@ impl Packet {
         self.only.get_or_insert(verdict);
     }
 
-    fn finish(self, odd: bool) -> Verdict {
+    fn finish(mut self, odd: bool) -> Verdict {
         let empty = Verdict {
             kind: Kind::Empty,
             access: Access::Write(WriteBecause::Unknown),
@@ -93,6 +96,10 @@ impl Packet {
         };
         let mut verdict = self.only.unwrap_or(empty);
         if self.several {
+            if self.borrows {
+                // What the server reports of the variables it set is not what they are in the end.
+                self.pins.insert(PinCause::Unknown);
+            }
             // A statement in the middle may fail, and then those behind it are not run: what one pins
             // stays pinned even if a later one would end it.
             verdict = Verdict {

@@ -15,6 +15,9 @@ use crate::flavour::Flavour;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     Assigns(Assigned),
+    /// MariaDB's SET STATEMENT: variables that have their old values again when it is over, whatever the server
+    /// reports of them.
+    Borrows(Vec<Arc<str>>),
     /// SET ROLE: which roles are active then, the server knows.
     Role,
     /// PREPARE name FROM …
@@ -68,6 +71,9 @@ const NAME_LEN_MAX: usize = 64;
 /// or there is nothing.
 pub(super) fn of(verdict: &Verdict, text: &[u8], dialect: &Dialect) -> Option<Effect> {
     let Verdict { kind, pins, needs, .. } = verdict;
+    if dialect.version.flavour == Flavour::MariaDb && begins_set_statement(text, dialect) {
+        return Some(Effect::Borrows(borrowed(&Tokens::read(text, dialect)?)));
+    }
     let assigns = pins.contains(PinCause::UserVariable);
     let concerned = match kind {
         Kind::Prepare => true,
@@ -90,6 +96,13 @@ pub(super) fn of(verdict: &Verdict, text: &[u8], dialect: &Dialect) -> Option<Ef
             .then(|| Effect::Assigns(all(&tokens)))
             .filter(|effect| *effect != Effect::Assigns(Assigned::default())),
         _ => Some(Effect::Assigns(written(&tokens))),
+    }
+}
+
+impl Effect {
+    /// Whether it says what becomes of a statement prepared as text.
+    pub fn is_of_text(&self) -> bool {
+        !matches!(self, Effect::Assigns(_) | Effect::Borrows(_) | Effect::Role)
     }
 }
 
@@ -169,6 +182,29 @@ impl<'a> Tokens<'a> {
             }
         })
     }
+}
+
+fn begins_set_statement(text: &[u8], dialect: &Dialect) -> bool {
+    let mut lexer = Lexer::new(text, dialect);
+    let (set, statement) = (lexer.next(), lexer.next());
+    set.bytes(text).eq_ignore_ascii_case(b"set") && statement.bytes(text).eq_ignore_ascii_case(b"statement")
+}
+
+/// The variables that SET STATEMENT sets.
+fn borrowed(tokens: &Tokens<'_>) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    let mut at = 2;
+    while at < tokens.tokens.len() {
+        let end = end_of_item(tokens, at);
+        let equals = (at..end).find(|at| tokens.is_equals(*at)).unwrap_or(end);
+        let name = String::from_utf8_lossy(tokens.bytes(equals - 1)).to_lowercase();
+        names.push(name.trim_matches(['`', '"', '@']).into());
+        if (equals..end).any(|at| tokens.is(at, b"for")) {
+            break;
+        }
+        at = end + 1;
+    }
+    names
 }
 
 /// The assignments of SET.

@@ -57,7 +57,12 @@ impl Literal {
 
 /// What a server would not take as it is.
 fn is_valid(bytes: &[u8], charset: &str) -> bool {
-    !charset.starts_with("utf8") || std::str::from_utf8(bytes).is_ok()
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            charset == "utf8mb4" || !charset.starts_with("utf8") || text.chars().all(|c| c <= '\u{FFFF}')
+        }
+        Err(_) => !charset.starts_with("utf8"),
+    }
 }
 
 pub(super) fn plain(sign: &str, digits: &[u8]) -> Option<Literal> {

@@ -49,7 +49,7 @@ fn leave(verdict: &mut Verdict, text: &[u8], dialect: &Dialect) -> bool {
     let depends_on_literals = match &effect {
         Effect::Assigns(_) => verdict.kind == Kind::Set,
         Effect::Prepare { .. } | Effect::ExecuteImmediate { .. } => true,
-        Effect::Role | Effect::Execute { .. } | Effect::Deallocate { .. } => false,
+        Effect::Borrows(_) | Effect::Role | Effect::Execute { .. } | Effect::Deallocate { .. } => false,
     };
     verdict.effect = Some(Box::new(effect));
     depends_on_literals

@@ -98,6 +98,8 @@ pub(super) struct Scan<'a> {
     /// FLUSH … WITH READ LOCK or FOR EXPORT.
     pub(super) flush_locks: bool,
     pub(super) temporary: bool,
+    /// SET STATEMENT stood before it.
+    pub(super) borrows: bool,
     /// The statement itself writes, though its first word is WITH.
     pub(super) writes_outside: bool,
     pub(super) objection: Option<WriteBecause>,
@@ -124,6 +126,7 @@ impl<'a> Scan<'a> {
             begins_read_only: false,
             flush_locks: false,
             temporary: false,
+            borrows: false,
             writes_outside: false,
             objection: None,
             pins: PinSet::EMPTY,
@@ -201,6 +204,7 @@ impl<'a> Scan<'a> {
     }
 
     fn restart(&mut self) {
+        self.borrows = true;
         self.head.clear();
         self.set = SetScan::default();
         self.before = [Item::NONE; 3];
@@ -350,6 +354,8 @@ impl<'a> Scan<'a> {
         if item.kind == TokenKind::Quoted && dotted && before2.kind == TokenKind::SystemVariable {
             self.system_variable(item.bytes);
         }
+        let word = item.word.get();
+        self.needs.user_variable |= matches!(word, b"user_variables" | b"user_variables_by_thread");
         if !self.catalog.has_unproven_views() {
             return;
         }
@@ -467,11 +473,10 @@ impl<'a> Scan<'a> {
         let qualifier = (prior.kind == TokenKind::Dot).then(|| unquoted(before_prior.bytes));
         let function = unquoted(name.bytes);
         let schema = qualifier.as_deref().or(self.schema);
-        if !self.stored {
-            // Whatever its author declared, it may read them.
-            self.needs.user_variable = true;
-        }
-        if self.catalog.function(schema, &function) != Some(true) {
+        let proven = self.catalog.function(schema, &function) == Some(true);
+        // Whatever its author declared, it may read them. Other writes are taken to do so anyway.
+        self.needs.user_variable |= proven || (self.head(0) == b"set" && self.head(1) != b"password");
+        if !proven {
             let full = match qualifier {
                 Some(schema) => format!("{schema}.{function}"),
                 None => function,

@@ -8,7 +8,8 @@ use mysql_async::{Conn, Error};
 use pointsman::config::{Consistency, UserLevel};
 use pointsman::flavour::Flavour;
 use pointsman::gtid::GtidSet;
-use pointsman::playground::{APP, Cluster, Options};
+use pointsman::playground::{APP, Cluster, Options, ROOT};
+use pointsman::topology::{ServerId, Standing};
 use pointsman::wire::capability;
 use pointsman::wire::read::Cursor;
 
@@ -23,6 +24,7 @@ both![
     the_proxys_variables_look_like_a_users,
     a_wrong_level_or_token_is_told,
     a_prepared_set_takes_its_level_and_token_as_parameters,
+    a_write_lost_with_its_primary_is_not_waited_for,
 ];
 
 const PAIRS: u32 = 8;
@@ -48,7 +50,7 @@ async fn other_sessions_writes_are_read_by_global_and_by_token(flavour: Flavour)
     let count = |wanted| counters.iter().find(|(name, ..)| *name == wanted).map_or(0, |(_, value, _)| *value);
     let on_replicas = count("causal_known") + count("causal_awaited");
     let on_primary = count("causal_timed_out") + count("causal_at_once");
-    println!("{flavour}: by level and token, {on_replicas} reads on replicas, {on_primary} on the primary");
+    eprintln!("{flavour}: by level and token, {on_replicas} reads on replicas, {on_primary} on the primary");
     assert!(on_replicas > 0, "replicas read, too");
     cluster.stop().await;
     Ok(())
@@ -274,6 +276,47 @@ async fn a_prepared_set_takes_its_level_and_token_as_parameters(flavour: Flavour
         Err(Error::Server(error)) => assert_eq!(error.code, 1235, "{error}"),
         other => panic!("{other:?}"),
     }
+    Ok(())
+}
+
+/// What an old primary acknowledged and no replica got is gone; a session that wrote it reads on.
+async fn a_write_lost_with_its_primary_is_not_waited_for(flavour: Flavour) -> Result<()> {
+    let cluster = private(Options::new(Some(flavour))).await?;
+    schema(&cluster, "gone").await?.query_drop("CREATE TABLE t (n INT)").await?;
+    let proxy = Proxy::start(&cluster, |config| {
+        config.routing.causal_wait = Duration::from_secs(100);
+        config.routing.max_lag = Duration::from_secs(3600);
+    })
+    .await?;
+    let mut conn = Conn::new(proxy.opts(APP).db_name(Some("gone"))).await?;
+    conn.query_drop("INSERT INTO t VALUES (1)").await?;
+    cluster.wait_applied().await?;
+    let (stop, reset, follow, start) = match flavour {
+        Flavour::MySql => {
+            ("STOP REPLICA", "RESET REPLICA ALL", "CHANGE REPLICATION SOURCE TO SOURCE_PORT", "START REPLICA")
+        }
+        Flavour::MariaDb => ("STOP SLAVE", "RESET SLAVE ALL", "CHANGE MASTER TO MASTER_PORT", "START SLAVE"),
+    };
+    let mut promoted = cluster.replicas[0].connect(ROOT).await?;
+    let mut other = cluster.replicas[1].connect(ROOT).await?;
+    promoted.query_drop(stop).await?;
+    other.query_drop(stop).await?;
+    conn.query_drop("INSERT INTO t VALUES (2)").await?;
+    cluster.primary.kill().await;
+    promoted.query_drop(reset).await?;
+    promoted.query_drop("SET GLOBAL read_only = 0").await?;
+    other.query_drop(format!("{follow} = {}", cluster.replicas[0].port)).await?;
+    other.query_drop(start).await?;
+    let (first, second) = (ServerId(1), ServerId(2));
+    let taken_over =
+        proxy.published(|now| now.primary == Some(first) && now.server(second).standing == Standing::Serving);
+    tokio::time::timeout(Duration::from_secs(60), taken_over).await.context("another primary")?;
+    let read: Option<(u32, u32)> = conn.query_first("SELECT @@server_id, COUNT(*) FROM t").await?;
+    assert_eq!(read, Some((3, 1)), "the replica is read, and has what is left");
+    conn.query_drop("INSERT INTO t VALUES (3)").await?;
+    let read: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t").await?;
+    assert_eq!(read, Some(2), "what is written now is waited for");
+    cluster.stop().await;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod clusters;
 mod consistency;
 mod crowd;
 mod faults;
+mod init_connect;
 mod large;
 mod leaks;
 mod limits;

@@ -56,7 +56,7 @@ async fn own_writes_are_read_on_late_replicas(flavour: Flavour) -> Result<()> {
     assert!(session.on_replicas > session.reads / 100, "{} of {}", session.on_replicas, session.reads);
     let counters = &proxy.running.house.counters;
     for (name, value, _) in counters.all().iter().filter(|(name, ..)| name.starts_with("causal")) {
-        println!("  {name} {value}");
+        eprintln!("  {name} {value}");
     }
     let on_replicas = counters.causal_known.load(Relaxed) + counters.causal_awaited.load(Relaxed);
     let on_primary = counters.causal_timed_out.load(Relaxed) + counters.causal_at_once.load(Relaxed);
@@ -81,7 +81,7 @@ struct Played {
 impl Played {
     fn print(&self, flavour: Flavour, consistency: Consistency) {
         let share = 100.0 * self.on_replicas as f64 / self.reads as f64;
-        println!(
+        eprintln!(
             "{flavour}, {consistency}: {} write-then-reads in {:.1} s, {} stale; {share:.1} % of the reads on replicas; \
              {} showed less of another session than the read before",
             self.reads,

@@ -23,6 +23,8 @@ const PURE: &[&str] = &[
     "src/backend/prepared.rs",
     "src/backend/settings.rs",
     "src/backend/slots.rs",
+    "src/backend/user_variables.rs",
+    "src/serve/carried.rs",
     "src/serve/login/decide.rs",
     "src/serve/refusal.rs",
     "src/serve/state.rs",
