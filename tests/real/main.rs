@@ -6,6 +6,7 @@ mod admin;
 mod binary;
 mod clusters;
 mod faults;
+mod gtid;
 mod large;
 mod leaks;
 mod limits;

@@ -6,6 +6,7 @@ use super::source::{Source, find_word, line_of};
 const PURE: &[&str] = &[
     "src/flavour.rs",
     "src/gtid.rs",
+    "src/gtid/",
     "src/config/check.rs",
     "src/config/complaint.rs",
     "src/config/document.rs",
