@@ -9,6 +9,7 @@ pub mod lineage;
 pub mod observation;
 pub mod orders;
 mod probe;
+pub mod semi_sync;
 pub mod standing;
 
 pub use catalog::read_once as read_catalog_once;

@@ -9,6 +9,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::door::{self, Door};
 use super::observation::{self, Facts, Failure, FailureKind, Observation};
+use super::semi_sync;
 use crate::flavour::Version;
 use crate::topology::ServerId;
 
@@ -83,8 +84,11 @@ impl Connection {
             self.conn.query_first(observation::state_sql(self.version)).await?;
         let replication: Vec<mysql_async::Row> =
             self.conn.query(observation::replication_sql(self.version)).await?;
-        let replication: Vec<observation::Row> = replication.iter().map(door::row).collect();
-        Ok(state.and_then(|state| observation::facts(&door::row(&state), &replication)))
+        let mut variables: Vec<mysql_async::Row> = self.conn.query(semi_sync::VARIABLES_SQL).await?;
+        variables.extend(self.conn.query::<mysql_async::Row, _>(semi_sync::STATUS_SQL).await?);
+        let rows = |rows: &[mysql_async::Row]| rows.iter().map(door::row).collect::<Vec<observation::Row>>();
+        let (replication, variables) = (rows(&replication), rows(&variables));
+        Ok(state.and_then(|state| observation::facts(&door::row(&state), &replication, &variables)))
     }
 }
 

@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("route", &["config", "sql", "topology"]),
     ("backend", &["gtid", "config", "wire", "net", "topology"]),
     ("serve", &["gtid", "config", "wire", "net", "sql", "topology", "route", "backend", "shutdown"]),
-    ("control", &["config", "topology", "shutdown"]),
+    ("control", &["gtid", "config", "topology", "shutdown"]),
     (
         "admin",
         &["config", "wire", "net", "sql", "topology", "route", "backend", "serve", "control", "shutdown"],

@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "src/control/judge.rs",
     "src/control/lineage.rs",
     "src/control/observation.rs",
+    "src/control/semi_sync.rs",
     "src/control/standing.rs",
     "src/admin/answer.rs",
     "src/admin/commands.rs",
