@@ -25,6 +25,8 @@ pub struct Desk {
     pub house: Arc<House>,
     pub events: Events,
     pub orders: Orders,
+    /// `None` where nothing is ever promoted.
+    pub lead: Option<crate::control::failover::lead::Desk>,
     pub config: Arc<Config>,
     pub login: FrontLogin,
 }

@@ -1,6 +1,7 @@
 //! Connections to the database servers: opened, pooled, settled, leased.
 
 pub mod conn;
+mod fence;
 mod lease;
 mod pool;
 mod prepared;

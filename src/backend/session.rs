@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conn::Conn;
+use super::fence::Pass;
 use super::pool::{Key, Wanted};
 use super::prepared::{PreparedHere, StatementKey};
 use super::settings::{Baseline, Settings};
@@ -25,6 +26,8 @@ pub struct Backend {
     pub settings: Settings,
     /// Statements prepared on it.
     pub(super) prepared: PreparedHere,
+    /// Not valid any more once the way to the server was closed.
+    pub(super) pass: Pass,
     /// The statement that switches the trackers on, as this server takes it.
     set_up: String,
     user: Arc<str>,
@@ -60,11 +63,13 @@ impl Backend {
         id: u64,
         wanted: &Wanted,
         setup: &SessionSetup,
+        pass: Pass,
     ) -> Result<Self, ExchangeError> {
         let version = Version::parse(&conn.version);
         let set_up = track(&mut conn, (setup.tracked)(version), version).await?;
         Ok(Self {
             set_up,
+            pass,
             conn,
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
@@ -73,6 +78,11 @@ impl Backend {
             profile: wanted.key.profile,
             collation: wanted.key.collation,
         })
+    }
+
+    /// Whether the way to the server was closed since this was opened: what it says then is not to be passed on.
+    pub fn is_fenced(&self) -> bool {
+        !self.pass.is_valid()
     }
 
     pub(super) fn key(&self) -> Key {

@@ -1,6 +1,6 @@
 //! Looks at one server again and again, within a deadline each time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
@@ -35,21 +35,22 @@ impl Probe {
         mut self,
         server: ServerId,
         interval: Duration,
-        seen: mpsc::Sender<(ServerId, Observation)>,
+        seen: mpsc::Sender<(ServerId, Instant, Observation)>,
     ) {
         let mut schedule = time::interval(interval);
         // A look that took long puts off those after it; bunched, they would count a single silence twice.
         schedule.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             schedule.tick().await;
+            let asked = Instant::now();
             let observation = self.look().await;
-            if seen.send((server, observation)).await.is_err() {
+            if seen.send((server, asked, observation)).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn look(&mut self) -> Observation {
+    pub(super) async fn look(&mut self) -> Observation {
         let answer = time::timeout(self.timeout, self.ask()).await;
         let observation = answer.unwrap_or_else(|_| {
             let text = format!("no answer within {:?}", self.timeout);

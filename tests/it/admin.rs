@@ -120,9 +120,7 @@ pub(crate) fn config() -> Config {
     let mut config = Config::default();
     let server = |id: u16| Server {
         name: format!("db{id}"),
-        address: format!("10.0.0.{id}:3306"),
-        weight: 1,
-        draining: false,
+        ..Server::plain(format!("10.0.0.{id}:3306"))
     };
     config.cluster.servers = (1..=3).map(server).collect();
     config.cluster.control.user = "pointsman".to_owned();

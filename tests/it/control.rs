@@ -120,12 +120,8 @@ impl World {
         for name in names {
             let writes = name.ends_with('*');
             let name = name.trim_end_matches('*').to_owned();
-            self.config.servers.push(config::Server {
-                name: name.clone(),
-                address: format!("{name}:3306"),
-                weight: 1,
-                draining: false,
-            });
+            let address = format!("{name}:3306");
+            self.config.servers.push(config::Server { name: name.clone(), ..config::Server::plain(address) });
             self.servers.push(FakeServer {
                 source: primary.filter(|_| !writes).map(str::to_owned),
                 name,

@@ -5,6 +5,7 @@
 mod admin;
 mod binary;
 mod clusters;
+mod failover;
 mod faults;
 mod gtid;
 mod large;
@@ -19,5 +20,7 @@ mod prepared;
 mod protocol;
 mod raw;
 mod scripts;
+mod switchover;
 mod sysbench;
 mod through;
+mod writers;

@@ -1,0 +1,1 @@
+//! The decider's parts, one by one; as a whole it is played in `tests/it/failover`.
