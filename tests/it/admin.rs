@@ -180,6 +180,7 @@ fn view() -> View {
         pools: (0..3).map(pool).collect(),
         sessions: sessions(),
         digests: digests(),
+        failover: Default::default(),
         events: events(),
         counters: vec![
             ("accepted", 120, "Connections accepted."),

@@ -1,7 +1,9 @@
 //! The tables of the admin port.
 
 mod counters;
+mod durability;
 mod events;
+mod failovers;
 mod pools;
 mod routes;
 mod servers;
@@ -11,12 +13,14 @@ mod settings;
 use super::table::Table;
 
 /// In the order of SHOW TABLES.
-pub(in crate::admin) const ALL: [&Table; 7] = [
+pub(in crate::admin) const ALL: [&Table; 9] = [
     &servers::SERVERS,
     &sessions::SESSIONS,
     &pools::POOLS,
     &routes::ROUTES,
     &events::EVENTS,
+    &failovers::FAILOVERS,
+    &durability::DURABILITY,
     &counters::COUNTERS,
     &settings::SETTINGS,
 ];

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::decide::{Context, Decision, TRIES_MAX};
+use super::decide::{self, Context, Decision, TRIES_MAX};
 use super::plan::{Because, Plan, Unfit, WhyNot};
 use super::step::{Step, What};
 use super::view::{Member, View};
@@ -14,8 +14,8 @@ pub(super) fn preflight(view: &View<'_>, context: &Context<'_>, plan: &Plan) -> 
     let reached: Vec<&Member<'_>> = members.filter(|member| member.answered).collect();
     let ackers = plan.ackers.iter().filter(|id| view.member(**id).answered).count();
     if ackers < plan.quorum {
-        let missing = plan.ackers.iter().filter(|id| !view.member(**id).answered);
-        return Err(WhyNot::NotRevocable { missing: missing.map(|id| view.name(*id)).collect() });
+        let missing = decide::missing(view, plan, |id| view.member(**id).answered);
+        return Err(WhyNot::NotRevocable { missing });
     }
     let fit = |member: &&Member<'_>| unfit(view, context, plan, member).is_none();
     if let Some(to) = plan.wanted

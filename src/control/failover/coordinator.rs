@@ -15,6 +15,8 @@ use crate::topology::ServerId;
 
 /// Past changes that are remembered for people.
 const REPORTS_MAX: usize = 100;
+/// The age of a plan that seems to have begun in the future.
+const CLOCK_SET_BACK: Duration = Duration::from_secs(86_400);
 /// Lines of one report.
 const LINES_MAX: usize = 200;
 
@@ -354,7 +356,8 @@ impl Coordinator {
     /// A plan that another process began. Servers that are no longer configured are as lost as dead ones.
     fn resumed(&mut self, began: &Began, wall: Wall, now: Instant) -> Option<Plan> {
         let ids = |names: &[String]| names.iter().filter_map(|name| self.id(name)).collect();
-        let age = Duration::from_millis(wall.saturating_sub(began.at));
+        // A wall's clock that was set back says nothing of how long it was: long, to be on the safe side.
+        let age = wall.checked_sub(began.at).map_or(CLOCK_SET_BACK, Duration::from_millis);
         let plan = Plan {
             epoch: began.epoch,
             kind: began.kind,

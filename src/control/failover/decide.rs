@@ -105,6 +105,8 @@ pub fn decide(view: &View<'_>, context: &Context<'_>) -> Decision {
     if let Some(plan) = context.plan {
         return match &plan.phase {
             Phase::Fencing => fencing(view, context, plan),
+            // Another process closed it, and ended.
+            Phase::Promoting(server, _) if *server != plan.from && !context.gate_closed => Decision::CloseGate,
             Phase::Promoting(server, _) => promoting(view, context, plan, *server),
         };
     }
@@ -214,12 +216,17 @@ fn begin(
     let members: Vec<&Member<'_>> = view.members.iter().filter(follows).collect();
     let may_acknowledge =
         |member: &&&Member<'_>| member.facts.is_none_or(|facts| facts.semi_sync.acknowledges == Some(true));
-    let ackers: Vec<ServerId> = members.iter().filter(may_acknowledge).map(|member| member.id).collect();
+    let ackers = members.iter().filter(may_acknowledge);
+    let all_ackers = ackers.clone().count();
+    // One that was started since the primary was last seen will never count, whoever goes on with the plan.
+    let died = view.last_alive.unwrap_or(view.now);
+    let ackers: Vec<ServerId> =
+        ackers.filter(|member| kept_its_relay_log(died, member)).map(|member| member.id).collect();
     let facts = view.member(primary).facts;
     let semi_sync = facts.and_then(|facts| facts.semi_sync.source.clone()).filter(|source| source.enabled);
     let (class, _) = class_of(context);
     let wanted_acks = semi_sync.as_ref().map_or(1, |source| source.wanted.max(1)) as usize;
-    let quorum = if class == Class::Lossless { (ackers.len() + 1).saturating_sub(wanted_acks).max(1) } else { 0 };
+    let quorum = if class == Class::Lossless { (all_ackers + 1).saturating_sub(wanted_acks).max(1) } else { 0 };
     Plan {
         epoch: view.epoch.0 + 1,
         kind,
@@ -307,18 +314,26 @@ fn take_over(view: &View<'_>, context: &Context<'_>, plan: &Plan) -> Decision {
     }
     let reached: Vec<&Member<'_>> = members().filter(|member| member.answered && !hears(member)).collect();
     let counts = |id: &&ServerId| {
-        reached.iter().any(|member| member.id == **id && kept_its_relay_log(view, plan, member))
+        reached.iter().any(|member| member.id == **id && kept_its_relay_log(plan.since, member))
     };
     if plan.ackers.iter().filter(counts).count() < plan.quorum {
-        let missing = plan.ackers.iter().filter(|id| !counts(id)).map(|id| view.name(*id)).collect();
-        return Decision::Wait(WhyNot::NotRevocable { missing });
+        return Decision::Wait(WhyNot::NotRevocable { missing: missing(view, plan, counts) });
     }
     choose::choose(view, context, plan, &reached)
 }
 
+/// Whose word is missing: of all members, those that do not count.
+pub(super) fn missing(
+    view: &View<'_>,
+    plan: &Plan,
+    counts: impl Fn(&&ServerId) -> bool,
+) -> Vec<std::sync::Arc<str>> {
+    let counting: Vec<&ServerId> = plan.ackers.iter().filter(counts).collect();
+    plan.members.iter().filter(|id| !counting.contains(id)).map(|id| view.name(*id)).collect()
+}
+
 /// A replica that was started after the primary died may have lost what it received and acknowledged.
-fn kept_its_relay_log(view: &View<'_>, plan: &Plan, member: &Member<'_>) -> bool {
-    let died = view.last_alive.map_or(plan.since, |alive| alive.min(plan.since));
+fn kept_its_relay_log(died: Instant, member: &Member<'_>) -> bool {
     // Uptime is told in whole seconds.
     let second = Duration::from_secs(1);
     member.started.is_none_or(|started| started <= died + second)
@@ -341,7 +356,7 @@ fn promoting(view: &View<'_>, context: &Context<'_>, plan: &Plan, server: Server
             source.wanted = source.wanted.min(others.max(1));
             source
         });
-        return once_more(plan, Step { server, what: What::Detach { semi_sync } });
+        return once_more(view, plan, Step { server, what: What::Detach { semi_sync } });
     }
     let steps = followers(view, plan, new);
     if !steps.is_empty() {
@@ -351,13 +366,15 @@ fn promoting(view: &View<'_>, context: &Context<'_>, plan: &Plan, server: Server
         return decision;
     }
     if new.is_read_only() {
-        return once_more(plan, Step { server, what: What::OpenWrites });
+        return once_more(view, plan, Step { server, what: What::OpenWrites });
     }
     Decision::Open(server)
 }
 
-fn once_more(plan: &Plan, step: Step) -> Decision {
-    if plan.tries(&step) < TRIES_MAX {
+/// A step that there is no way around: tried at once a few times, then once for every second that the phase lasts.
+fn once_more(view: &View<'_>, plan: &Plan, step: Step) -> Decision {
+    let (tries, age) = (plan.tries(&step), view.now.saturating_duration_since(plan.since));
+    if tries < TRIES_MAX || age >= Duration::from_secs(u64::from(tries)) {
         return Decision::Run(vec![step]);
     }
     let error = plan.tried(&step).map(|tried| tried.error.clone()).unwrap_or_default();
@@ -399,7 +416,7 @@ fn await_acknowledger(
     let age = view.now.saturating_duration_since(plan.since);
     let nobody = !view.members.iter().any(|member| member.source == Some(new.id) && member.answered);
     if context.policy.allow_degraded && (age > ACKNOWLEDGER_WAIT || nobody) {
-        return Some(once_more(plan, Step { server: new.id, what: What::StopWaiting }));
+        return Some(once_more(view, plan, Step { server: new.id, what: What::StopWaiting }));
     }
     Some(Decision::Wait(why))
 }

@@ -16,5 +16,3 @@ pub mod statements;
 pub mod step;
 pub mod view;
 
-#[cfg(test)]
-mod tests;

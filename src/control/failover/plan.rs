@@ -264,7 +264,7 @@ impl fmt::Display for WhyNot {
             }
             WhyNot::NotRevocable { missing } => write!(
                 f,
-                "cannot prove that nothing is lost while these do not answer: {}",
+                "cannot prove that nothing is lost: these do not answer, or were started since: {}",
                 missing.join(", ")
             ),
             WhyNot::Incomparable { one, other, only_one, only_other } => write!(
