@@ -62,12 +62,24 @@ pub enum Request {
 /// What changes something.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
-    Kill { session: u32 },
-    Drain { server: String },
-    Undrain { server: String },
+    Kill {
+        session: u32,
+    },
+    Drain {
+        server: String,
+    },
+    Undrain {
+        server: String,
+    },
     /// Hand the primary over, or say what would be done.
-    Switchover { server: String, rehearse: bool },
-    Failover { server: Option<String>, rehearse: bool },
+    Switchover {
+        server: String,
+        rehearse: bool,
+    },
+    Failover {
+        server: Option<String>,
+        rehearse: bool,
+    },
     ResetRoutes,
 }
 
@@ -103,6 +115,13 @@ pub(super) const ALL: &[Command] = &[
         "The connections to each server: now, and what happened to them since start.",
         "SHOW POOLS",
         |reader| show(reader, "pools"),
+    ),
+    command(
+        &["SHOW", "PINS"],
+        "SHOW PINS [LIKE 'cause'] [LIMIT n]",
+        "What ties sessions to one connection: how many now, how often, for how long, and what ends it.",
+        "SHOW PINS",
+        |reader| show(reader, "pins"),
     ),
     command(
         &["SHOW", "ROUTES"],

@@ -38,6 +38,8 @@ fn without_default(config: &Config, path: &str) -> Option<String> {
         "failover.replication_password" => {
             (!config.failover.replication_password.reveal().is_empty()).then(|| "***".to_owned())
         }
+        "listen.consistency" => config.listen.consistency.map(|level| level.to_string()),
+        "routing.users" => levels(&config.routing.users),
         "admin.users" => names(&config.admin.users),
         _ => None,
     }
@@ -69,6 +71,12 @@ fn servers(config: &Config) -> String {
 fn names(users: &[super::User]) -> Option<String> {
     let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn levels(users: &[super::UserLevel]) -> Option<String> {
+    let shown: Vec<String> =
+        users.iter().map(|level| format!("{} {}", level.name, level.consistency)).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// TOML's quotes are of no use to people who only look.

@@ -254,7 +254,8 @@ impl Judge {
         let witnesses = (0..members.len()).filter(follows).filter(|&index| self.watched[index].answered);
         let witnesses: Vec<usize> = witnesses.collect();
         let hears = |&&index: &&usize| {
-            let channel = members[index].facts.and_then(|facts| lineage::main_channel(&members, facts, index));
+            let channel =
+                members[index].facts.and_then(|facts| lineage::main_channel(&members, facts, index));
             channel.is_some_and(|channel| self.watched[index].hears(channel))
         };
         let by: Vec<Arc<str>> =
@@ -272,10 +273,9 @@ impl Judge {
             _ if Some(id) == self.established => true,
             _ if self.fence.is_some() => false,
             Trust::Anyone => true,
-            Trust::Proven => self
-                .established
-                .and_then(|old| Some(history(id)?.contains(history(old)?)))
-                .unwrap_or(false),
+            Trust::Proven => {
+                self.established.and_then(|old| Some(history(id)?.contains(history(old)?))).unwrap_or(false)
+            }
         };
         lineage::trace(&self.members(), self.established, may_succeed)
     }

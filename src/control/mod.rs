@@ -111,7 +111,16 @@ impl Control {
 /// the house drains, because transactions that finish need it.
 pub async fn run(control: Control, mut shutdown: Shutdown) {
     let Control {
-        doors, settings, mut judge, publisher, reader, catalog, events, mut draining, mut lead, ..
+        doors,
+        settings,
+        mut judge,
+        publisher,
+        reader,
+        catalog,
+        events,
+        mut draining,
+        mut lead,
+        ..
     } = control;
     let mut tasks = JoinSet::new();
     let mut seen = start_probes(&mut tasks, &doors, &settings);

@@ -127,10 +127,8 @@ impl FailureKind {
             // Wrong password or schema, host blocked or not allowed, privilege missing, plugin refused,
             // password expired, account locked.
             // Bad handshake, unknown host name; offline mode; access denied as a proxy user.
-            1042 | 1043 | 1044 | 1045 | 1129 | 1130 | 1142 | 1227 | 1251 | 1275 | 1698 | 1820 | 1862 | 3032
-            | 3118 | 3159 | 4151 => {
-                FailureKind::AccessDenied
-            }
+            1042 | 1043 | 1044 | 1045 | 1129 | 1130 | 1142 | 1227 | 1251 | 1275 | 1698 | 1820 | 1862
+            | 3032 | 3118 | 3159 | 4151 => FailureKind::AccessDenied,
             _ => FailureKind::Other,
         }
     }

@@ -31,7 +31,14 @@ pub struct Options {
 impl Options {
     /// One primary and two replicas in a temporary folder.
     pub fn new(flavour: Option<Flavour>) -> Self {
-        Self { flavour, replicas: 2, keep: None, server_options: Vec::new(), replica_options: Vec::new(), semi_sync: false }
+        Self {
+            flavour,
+            replicas: 2,
+            keep: None,
+            server_options: Vec::new(),
+            replica_options: Vec::new(),
+            semi_sync: false,
+        }
     }
 }
 
@@ -185,8 +192,10 @@ fn lock(folder: &Path, flavour: Flavour) -> Result<File, Error> {
 /// Gives a server its data directory, unless it has one.
 fn prepare(folder: &Path, template: &Path) -> Result<(), Error> {
     let data = folder.join("data");
-    let files = folder.join("files");
-    fs::create_dir_all(&files).map_err(Error::file(&files))?;
+    for name in ["files", "tmp"] {
+        let own = folder.join(name);
+        fs::create_dir_all(&own).map_err(Error::file(&own))?;
+    }
     // A stale number may by now be that of any process.
     let _ = fs::remove_file(folder.join("pid"));
     if data.is_dir() {

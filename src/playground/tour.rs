@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{APP, CONTROL, Cluster, Error, Options, Progress};
 use super::accounts::REPLICATION;
+use super::{APP, CONTROL, Cluster, Error, Options, Progress};
 use crate::config::{Config, FailoverMode, Secret, Server, User};
 
 /// Name and password of the admin port.

@@ -13,6 +13,10 @@ const CURSOR_FLAGS: u8 = 0x07;
 /// The number of parameters is given, because query attributes are among them.
 const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
 
+const TYPE_NULL: u16 = 0x06;
+/// VARCHAR, the blobs, VAR_STRING and STRING.
+const TEXT_TYPES: [u16; 7] = [0x0F, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE];
+
 /// The first packet of the reply to COM_STMT_PREPARE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreparedHead {
@@ -34,6 +38,8 @@ impl PreparedHead {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecuteHead {
     pub wants_cursor: bool,
+    /// Each type has the name of a query attribute behind it.
+    pub names: bool,
     /// Where the byte stands that says whether types follow; `None` without parameters.
     pub types_flag_at: Option<usize>,
     /// The types, where they are given.
@@ -51,7 +57,12 @@ impl ExecuteHead {
         let counted = names && flags & PARAMETER_COUNT_AVAILABLE != 0;
         let count = if counted { cursor.lenenc_int()? } else { u64::from(parameters) };
         let count = usize::from(u16::try_from(count).map_err(|_| Malformed("too many parameters"))?);
-        let mut head = Self { wants_cursor: flags & CURSOR_FLAGS != 0, types_flag_at: None, types: None };
+        let mut head = Self {
+            wants_cursor: flags & CURSOR_FLAGS != 0,
+            names: names && counted,
+            types_flag_at: None,
+            types: None,
+        };
         if count == 0 {
             return Ok(head);
         }
@@ -68,6 +79,34 @@ impl ExecuteHead {
             head.types = Some(at + 1..payload.len() - cursor.rest().len());
         }
         Ok(head)
+    }
+
+    /// The values, where all are texts or NULL; `types` as they were given last.
+    pub fn texts(&self, payload: &[u8], types: &[u8], names: bool) -> Result<Vec<Option<String>>, Malformed> {
+        let Some(flag_at) = self.types_flag_at else { return Ok(Vec::new()) };
+        let mut kinds = Vec::new();
+        let mut cursor = Cursor::new(types);
+        while !cursor.is_empty() {
+            kinds.push(cursor.u16()? & 0xFF);
+            if names {
+                cursor.lenenc_bytes()?;
+            }
+        }
+        let nulls_at = flag_at.checked_sub(kinds.len().div_ceil(8)).ok_or(Malformed("no place for NULLs"))?;
+        let values_at = self.types.as_ref().map_or(flag_at + 1, |types| types.end);
+        let mut values = Cursor::new(payload.get(values_at..).ok_or(Malformed("no values"))?);
+        let text = |(at, kind): (usize, u16)| {
+            if payload[nulls_at + at / 8] & (1 << (at % 8)) != 0 || kind == TYPE_NULL {
+                return Ok(None);
+            }
+            if !TEXT_TYPES.contains(&kind) {
+                return Err(Malformed("a parameter that is no text"));
+            }
+            let bytes = values.lenenc_bytes()?;
+            let text = std::str::from_utf8(bytes).map_err(|_| Malformed("a text that is not UTF-8"))?;
+            Ok(Some(text.to_owned()))
+        };
+        kinds.into_iter().enumerate().map(text).collect()
     }
 
     /// The command with the types put in that its sender left out.
@@ -98,11 +137,35 @@ mod tests {
         let (types, values) = ([3, 0, 0xFD, 0], [1, 0, 0, 0, 1, b'x']);
         let full = execute(1, &types, &values);
         let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
-        assert_eq!(head, ExecuteHead { wants_cursor: false, types_flag_at: Some(11), types: Some(12..16) });
+        assert_eq!(
+            head,
+            ExecuteHead { wants_cursor: false, names: false, types_flag_at: Some(11), types: Some(12..16) }
+        );
         let bare = execute(0, &[], &values);
         let head = ExecuteHead::parse(&bare, 2, 0).expect("well-formed");
         assert_eq!(head.types, None);
         assert_eq!(head.with_types(&bare, &types), Some(full));
+    }
+
+    #[test]
+    fn texts_are_read_and_nothing_else_is() {
+        let types = [0xFD, 0, 0xFC, 0];
+        // The first is NULL, by the map of NULLs.
+        let full = execute(1, &types, &[2, b'o', b'k']);
+        let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
+        assert_eq!(head.texts(&full, &types, head.names), Ok(vec![None, Some("ok".to_owned())]));
+        let bare = execute(0, &[], &[2, b'o', b'k']);
+        let head = ExecuteHead::parse(&bare, 2, 0).expect("well-formed");
+        assert_eq!(head.texts(&bare, &types, head.names), Ok(vec![None, Some("ok".to_owned())]));
+        for (types, values) in
+            [([0xFD, 0, 3, 0], &[1, 0, 0, 0][..]), (types, &[9, b'x']), (types, &[1, 0xFF])]
+        {
+            let full = execute(1, &types, values);
+            let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
+            assert!(head.texts(&full, &types, head.names).is_err(), "{types:?} {values:?}");
+        }
+        assert!(head.texts(&bare, &[0xFD], false).is_err());
+        assert!(head.texts(&bare[..12], &[0xFD; 400], false).is_err(), "more types than places for NULLs");
     }
 
     #[test]
@@ -111,7 +174,10 @@ mod tests {
         payload.extend_from_slice(&[3, 0, 0, 0xFD, 0, 1, b'a']);
         payload.extend_from_slice(&[9, 9]);
         let head = ExecuteHead::parse(&payload, 1, capability::QUERY_ATTRIBUTES).expect("well-formed");
-        assert_eq!(head, ExecuteHead { wants_cursor: true, types_flag_at: Some(12), types: Some(13..20) });
+        assert_eq!(
+            head,
+            ExecuteHead { wants_cursor: true, names: true, types_flag_at: Some(12), types: Some(13..20) }
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use pointsman::admin::{
-    self, Answer, Asker, DigestView, Outcome, PoolView, Request, SessionView, Situation, View,
+    self, Answer, Asker, DigestView, Outcome, PinView, PoolView, Request, SessionView, Situation, View,
 };
 use pointsman::backend::Gauge;
 use pointsman::config::{Config, PrimaryReads, Secret, Server, User, settings};
@@ -118,10 +118,7 @@ pub(crate) fn snapshot() -> Snapshot {
 
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
-    let server = |id: u16| Server {
-        name: format!("db{id}"),
-        ..Server::plain(format!("10.0.0.{id}:3306"))
-    };
+    let server = |id: u16| Server { name: format!("db{id}"), ..Server::plain(format!("10.0.0.{id}:3306")) };
     config.cluster.servers = (1..=3).map(server).collect();
     config.cluster.control.user = "pointsman".to_owned();
     config.cluster.control.password = Secret::new("control-secret");
@@ -179,6 +176,7 @@ fn view() -> View {
         snapshot: Arc::new(snapshot()),
         pools: (0..3).map(pool).collect(),
         sessions: sessions(),
+        pins: pins(),
         digests: digests(),
         failover: Default::default(),
         events: events(),
@@ -192,7 +190,14 @@ fn view() -> View {
 }
 
 fn pool(server: u64) -> PoolView {
-    let gauge = Gauge { open: 5, idle: 3, in_use: 2, waiting: usize::from(server == 0), cap: 200 };
+    let gauge = Gauge {
+        open: 5,
+        idle: 3,
+        in_use: 2,
+        waiting: usize::from(server == 0),
+        cap: 200,
+        wait_limit: Duration::from_secs(10),
+    };
     let counters = pointsman::backend::Counters::default().all();
     let counters = (1..).zip(counters).map(|(at, (name, _))| (name, 1_000 * server + 10 * at));
     PoolView { gauge, counters: counters.collect() }
@@ -209,6 +214,7 @@ fn sessions() -> Vec<SessionView> {
         statements: u64::from(id) * 10,
         backend: None,
         pins: PinSet::EMPTY,
+        pinned_for: None,
         in_transaction: false,
         because: None,
         statement: None,
@@ -217,6 +223,7 @@ fn sessions() -> Vec<SessionView> {
         SessionView {
             backend: Some((ServerId(0), 812)),
             pins: PinSet::of(PinCause::TemporaryTable).union(PinSet::of(PinCause::UserLock)),
+            pinned_for: Some(Duration::from_millis(61_500)),
             in_transaction: true,
             because: Some(Because::Pinned),
             statement: statement("INSERT INTO cart VALUES (1, 'x')"),
@@ -229,6 +236,15 @@ fn sessions() -> Vec<SessionView> {
         },
         SessionView { schema: None, ..session(13, "report", Activity::Waiting) },
     ]
+}
+
+fn pins() -> Vec<PinView> {
+    let pin = |cause: PinCause| {
+        let set = cause as u64;
+        let total = Duration::from_millis(1_500 * set);
+        PinView { cause, sessions: set % 2, set, total, longest: total / 2 }
+    };
+    PinCause::ALL.into_iter().map(pin).collect()
 }
 
 fn digests() -> Vec<DigestView> {

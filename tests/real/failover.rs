@@ -92,7 +92,9 @@ fn is_replica(proxy: &Proxy, id: usize) -> bool {
 
 fn names_errant(proxy: &Proxy, name: &str) -> bool {
     let events = proxy.running.outlook.events.all();
-    events.iter().any(|event| event.text.starts_with(&format!("{name} has transactions that the primary lacks")))
+    events
+        .iter()
+        .any(|event| event.text.starts_with(&format!("{name} has transactions that the primary lacks")))
 }
 
 async fn rows(server: &Server) -> Result<usize> {

@@ -4,10 +4,14 @@
 
 mod admin;
 mod binary;
+mod brake;
 mod clusters;
+mod consistency;
+mod crowd;
 mod failover;
 mod faults;
 mod gtid;
+mod init_connect;
 mod large;
 mod leaks;
 mod limits;
@@ -18,8 +22,10 @@ mod playground;
 mod pools;
 mod prepared;
 mod protocol;
+mod random;
 mod raw;
 mod scripts;
+mod split;
 mod switchover;
 mod sysbench;
 mod through;

@@ -44,14 +44,19 @@ impl Writers {
             tasks.spawn(async move {
                 while !stop.load(Relaxed) {
                     let id = next.fetch_add(1, Relaxed);
-                    let answer = conn.query_drop(format!("INSERT INTO written VALUES ({id}, @@server_id)")).await;
+                    let answer =
+                        conn.query_drop(format!("INSERT INTO written VALUES ({id}, @@server_id)")).await;
                     let mut told = told.lock().expect("nobody panics with it");
                     match answer {
                         Ok(()) => told.acknowledged.push((id, Instant::now())),
-                        Err(mysql_async::Error::Server(error)) if error.message.contains("outcome unknown") => {
+                        Err(mysql_async::Error::Server(error))
+                            if error.message.contains("outcome unknown") =>
+                        {
                             told.unknown.insert(id);
                         }
-                        Err(mysql_async::Error::Server(error)) => told.failed.push((id, error.code, error.message)),
+                        Err(mysql_async::Error::Server(error)) => {
+                            told.failed.push((id, error.code, error.message))
+                        }
                         Err(error) => bail!("a writer lost its session: {error}"),
                     }
                 }

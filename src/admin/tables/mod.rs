@@ -4,6 +4,7 @@ mod counters;
 mod durability;
 mod events;
 mod failovers;
+mod pins;
 mod pools;
 mod routes;
 mod servers;
@@ -13,9 +14,10 @@ mod settings;
 use super::table::Table;
 
 /// In the order of SHOW TABLES.
-pub(in crate::admin) const ALL: [&Table; 9] = [
+pub(in crate::admin) const ALL: [&Table; 10] = [
     &servers::SERVERS,
     &sessions::SESSIONS,
+    &pins::PINS,
     &pools::POOLS,
     &routes::ROUTES,
     &events::EVENTS,

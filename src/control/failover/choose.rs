@@ -27,7 +27,12 @@ pub(super) fn preflight(view: &View<'_>, context: &Context<'_>, plan: &Plan) -> 
 }
 
 /// Chooses among the members that are stopped, or says what is still to be done or in the way.
-pub(super) fn choose(view: &View<'_>, context: &Context<'_>, plan: &Plan, reached: &[&Member<'_>]) -> Decision {
+pub(super) fn choose(
+    view: &View<'_>,
+    context: &Context<'_>,
+    plan: &Plan,
+    reached: &[&Member<'_>],
+) -> Decision {
     let mut all: Vec<(&Member<'_>, History)> = Vec::new();
     for member in reached {
         let Some(have) = member.received_or_executed() else { continue };
@@ -46,7 +51,13 @@ pub(super) fn choose(view: &View<'_>, context: &Context<'_>, plan: &Plan, reache
     let is_fit = |member: &Member<'_>| unfit(view, context, plan, member).is_none();
     holders.sort_by_key(|member| {
         let wanted = plan.wanted == Some(member.id);
-        (Reverse(is_fit(member)), Reverse(wanted), Reverse(member.priority), Reverse(member.is_drained()), member.id)
+        (
+            Reverse(is_fit(member)),
+            Reverse(wanted),
+            Reverse(member.priority),
+            Reverse(member.is_drained()),
+            member.id,
+        )
     });
     let best = holders[0];
     match unfit(view, context, plan, best) {
@@ -90,7 +101,8 @@ fn relay(
 
 /// Two whose histories have parted, and by what.
 fn parted(all: &[(&Member<'_>, History)]) -> WhyNot {
-    let pairs = all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |other| (one, other)));
+    let pairs =
+        all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |other| (one, other)));
     for ((one, have), (other, other_have)) in pairs {
         if have.partial_cmp(other_have).is_none() {
             return WhyNot::Incomparable {
@@ -117,10 +129,16 @@ pub(super) fn errant(context: &Context<'_>, plan: &Plan, member: &Member<'_>) ->
 }
 
 /// Why a member cannot be promoted.
-pub(super) fn unfit(view: &View<'_>, context: &Context<'_>, plan: &Plan, member: &Member<'_>) -> Option<Unfit> {
+pub(super) fn unfit(
+    view: &View<'_>,
+    context: &Context<'_>,
+    plan: &Plan,
+    member: &Member<'_>,
+) -> Option<Unfit> {
     let Some(facts) = member.facts.filter(|_| member.answered) else { return Some(Unfit::NotReached) };
     let series = |number: u32| number / 100;
-    let oldest = plan.members.iter().filter_map(|id| view.member(*id).facts).map(|facts| facts.version.number);
+    let oldest =
+        plan.members.iter().filter_map(|id| view.member(*id).facts).map(|facts| facts.version.number);
     let newer = oldest.min().is_some_and(|oldest| series(facts.version.number) > series(oldest));
     let channel = member.channel;
     let conditions = [

@@ -89,7 +89,11 @@ pub enum Decision {
     CloseGate,
     Run(Vec<Step>),
     /// This one, and no way back.
-    Choose { server: ServerId, because: Because, floor: History },
+    Choose {
+        server: ServerId,
+        because: Because,
+        floor: History,
+    },
     /// The plan begins anew: the switchover's primary has died, or the chosen one has.
     Refence,
     /// The new epoch begins.
@@ -106,7 +110,9 @@ pub fn decide(view: &View<'_>, context: &Context<'_>) -> Decision {
         return match &plan.phase {
             Phase::Fencing => fencing(view, context, plan),
             // Another process closed it, and ended.
-            Phase::Promoting(server, _) if *server != plan.from && !context.gate_closed => Decision::CloseGate,
+            Phase::Promoting(server, _) if *server != plan.from && !context.gate_closed => {
+                Decision::CloseGate
+            }
             Phase::Promoting(server, _) => promoting(view, context, plan, *server),
         };
     }
@@ -226,7 +232,8 @@ fn begin(
     let semi_sync = facts.and_then(|facts| facts.semi_sync.source.clone()).filter(|source| source.enabled);
     let (class, _) = class_of(context);
     let wanted_acks = semi_sync.as_ref().map_or(1, |source| source.wanted.max(1)) as usize;
-    let quorum = if class == Class::Lossless { (all_ackers + 1).saturating_sub(wanted_acks).max(1) } else { 0 };
+    let quorum =
+        if class == Class::Lossless { (all_ackers + 1).saturating_sub(wanted_acks).max(1) } else { 0 };
     Plan {
         epoch: view.epoch.0 + 1,
         kind,
@@ -276,7 +283,8 @@ fn hand_over(view: &View<'_>, context: &Context<'_>, plan: &Plan, to: ServerId, 
         let tried = plan.tries(&close);
         return if tried < TRIES_MAX { Decision::Run(vec![close]) } else { back(WhyReturned::NotClosed) };
     }
-    if new.is_down || choose::unfit(view, context, plan, new).is_some_and(|unfit| unfit != Unfit::NotReached) {
+    if new.is_down || choose::unfit(view, context, plan, new).is_some_and(|unfit| unfit != Unfit::NotReached)
+    {
         return back(WhyReturned::TargetLost);
     }
     let goal = old.executed().cloned().unwrap_or_default();
@@ -395,7 +403,10 @@ fn followers(view: &View<'_>, plan: &Plan, new: &Member<'_>) -> Vec<Step> {
         }
         let fits = member.is_read_only()
             && member.is_drained()
-            && member.received_or_executed().zip(new.executed()).is_some_and(|(all, have)| have.contains(&all));
+            && member
+                .received_or_executed()
+                .zip(new.executed())
+                .is_some_and(|(all, have)| have.contains(&all));
         fits.then_some(Step { server: member.id, what: What::Follow { source: new.id, acknowledges } })
     };
     others.filter_map(step).filter(|step| plan.tries(step) < TRIES_MAX).collect()

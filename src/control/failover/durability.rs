@@ -42,7 +42,8 @@ pub fn class(view: &View<'_>, primary: ServerId) -> (Class, Vec<Shortfall>) {
     }
     let near = |member: &Member<'_>| {
         let channel = member.channel.filter(|channel| member.answered && channel.replicates());
-        member.source == Some(primary) && channel.and_then(|channel| channel.lag).is_some_and(|lag| lag <= NEAR)
+        member.source == Some(primary)
+            && channel.and_then(|channel| channel.lag).is_some_and(|lag| lag <= NEAR)
     };
     let class = if view.members.iter().any(near) { Class::Bounded } else { Class::BestEffort };
     (class, shortfalls)
@@ -90,7 +91,9 @@ impl fmt::Display for Shortfall {
             Shortfall::SemiSyncInactive => "commits do not wait at present (semi-sync status is OFF)",
             Shortfall::VisibleBeforeAcknowledged => "the wait point is not AFTER_SYNC",
             Shortfall::TimesOut => "commits go on alone after the semi-sync timeout; set it to a day or more",
-            Shortfall::GoesOnAlone => "commits do not wait while no replica is there (wait_no_replica is OFF)",
+            Shortfall::GoesOnAlone => {
+                "commits do not wait while no replica is there (wait_no_replica is OFF)"
+            }
             Shortfall::LogNotSynced => "sync_binlog is not 1",
             Shortfall::CommitsNotFlushed => "innodb_flush_log_at_trx_commit is not 1",
         })

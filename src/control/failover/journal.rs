@@ -24,13 +24,32 @@ pub trait Leadership: Send + Sync {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// A primary was found, not made.
-    Adopted { epoch: u64, server: String },
+    Adopted {
+        epoch: u64,
+        server: String,
+    },
     Began(Box<Began>),
-    Chosen { epoch: u64, server: String, because: Because, floor: String },
+    Chosen {
+        epoch: u64,
+        server: String,
+        because: Because,
+        floor: String,
+    },
     /// The server takes the epoch's writes.
-    Opened { epoch: u64, server: String, kind: Kind, at: Wall },
+    Opened {
+        epoch: u64,
+        server: String,
+        kind: Kind,
+        at: Wall,
+    },
     /// About to be done, and what became of it; for people.
-    Step { epoch: u64, server: String, what: String, outcome: Option<String>, at: Wall },
+    Step {
+        epoch: u64,
+        server: String,
+        what: String,
+        outcome: Option<String>,
+        at: Wall,
+    },
 }
 
 /// Milliseconds since 1970 by the wall's clock: the only one that goes on while the process does not.
@@ -75,16 +94,20 @@ impl Record {
         match self {
             Record::Adopted { epoch, server } => Fields::of("adopted", *epoch).with("server", server).0,
             Record::Began(began) => began.body(),
-            Record::Chosen { epoch, server, because, floor } => Fields::of("chosen", *epoch)
-                .with("server", server)
-                .with("because", because_word(because))
-                .with("floor", floor)
-                .0,
-            Record::Opened { epoch, server, kind, at } => Fields::of("opened", *epoch)
-                .with("server", server)
-                .with("kind", &kind.to_string())
-                .with("at", &at.to_string())
-                .0,
+            Record::Chosen { epoch, server, because, floor } => {
+                Fields::of("chosen", *epoch)
+                    .with("server", server)
+                    .with("because", because_word(because))
+                    .with("floor", floor)
+                    .0
+            }
+            Record::Opened { epoch, server, kind, at } => {
+                Fields::of("opened", *epoch)
+                    .with("server", server)
+                    .with("kind", &kind.to_string())
+                    .with("at", &at.to_string())
+                    .0
+            }
             Record::Step { epoch, server, what, outcome, at } => {
                 let fields = Fields::of("step", *epoch).with("server", server).with("what", what);
                 let fields = fields.with("at", &at.to_string());
@@ -226,7 +249,9 @@ pub fn history(text: &str) -> Option<History> {
 }
 
 fn kind_of(word: &str) -> Option<Kind> {
-    [Kind::Failover, Kind::OrderedFailover, Kind::Switchover].into_iter().find(|kind| kind.to_string() == word)
+    [Kind::Failover, Kind::OrderedFailover, Kind::Switchover]
+        .into_iter()
+        .find(|kind| kind.to_string() == word)
 }
 
 fn class_of(word: &str) -> Option<Class> {

@@ -192,9 +192,7 @@ impl Lead {
         problems.extend(self.coordinator.waits().cloned().map(Problem::NoFailover));
         if let Some(view) = judge.view(&self.preferences, Instant::now()) {
             let errant = self.coordinator.quarantined(&view).into_iter();
-            problems.extend(
-                errant.map(|(server, transactions)| Problem::Errant { server, transactions }),
-            );
+            problems.extend(errant.map(|(server, transactions)| Problem::Errant { server, transactions }));
         }
         problems
     }
@@ -211,7 +209,8 @@ impl Lead {
                 Decision::Run(steps) => with_facts(steps, |id| view.member(id).facts.cloned()),
                 _ => Vec::new(),
             };
-            let looked = view.members.iter().filter(|member| !member.is_down).map(|member| member.id).collect();
+            let looked =
+                view.members.iter().filter(|member| !member.is_down).map(|member| member.id).collect();
             if !self.write(records).await {
                 return;
             }

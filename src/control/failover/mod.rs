@@ -15,4 +15,3 @@ mod repair;
 pub mod statements;
 pub mod step;
 pub mod view;
-

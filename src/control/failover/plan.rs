@@ -153,34 +153,68 @@ pub enum WhyNot {
     /// Its probes fail, but not often enough yet.
     Suspected,
     /// Its probes fail here, but replicas hear it.
-    StillHeard { by: Vec<Arc<str>> },
+    StillHeard {
+        by: Vec<Arc<str>>,
+    },
     /// Its probes fail, and no replica can be asked.
     NoWitness,
     /// Writes were less durable than automation asks for.
-    ClassTooLow { class: Class, wanted: Class, because: String },
+    ClassTooLow {
+        class: Class,
+        wanted: Class,
+        because: String,
+    },
     /// Promoted too often or too lately.
-    Budget { done: usize },
+    Budget {
+        done: usize,
+    },
     /// Too few replicas are reached to be sure that the old primary gets no acknowledgement any more.
-    NotRevocable { missing: Vec<Arc<str>> },
+    NotRevocable {
+        missing: Vec<Arc<str>>,
+    },
     /// Each has transactions that the other lacks.
-    Incomparable { one: Arc<str>, other: Arc<str>, only_one: String, only_other: String },
+    Incomparable {
+        one: Arc<str>,
+        other: Arc<str>,
+        only_one: String,
+        only_other: String,
+    },
     /// What was found before is on none of the servers that are left.
-    Missing { transactions: String },
+    Missing {
+        transactions: String,
+    },
     /// The only server that has all cannot be promoted.
-    Unfit { server: Arc<str>, because: Unfit },
+    Unfit {
+        server: Arc<str>,
+        because: Unfit,
+    },
     NoCandidate,
     /// What was received is being applied.
-    Draining { server: Arc<str> },
+    Draining {
+        server: Arc<str>,
+    },
     /// Open transactions may finish for a moment.
     Grace,
-    CatchingUp { server: Arc<str> },
-    CandidateSilent { server: Arc<str> },
+    CatchingUp {
+        server: Arc<str>,
+    },
+    CandidateSilent {
+        server: Arc<str>,
+    },
     /// Nobody acknowledges yet what the new primary is to commit.
-    NoAcknowledger { server: Arc<str> },
+    NoAcknowledger {
+        server: Arc<str>,
+    },
     /// One step failed again and again.
-    StepFails { step: String, error: Arc<str> },
+    StepFails {
+        step: String,
+        error: Arc<str>,
+    },
     /// There is no such server, or it cannot be the target.
-    BadTarget { server: Arc<str>, because: Unfit },
+    BadTarget {
+        server: Arc<str>,
+        because: Unfit,
+    },
     /// Another change is under way.
     Busy,
 }
@@ -267,10 +301,9 @@ impl fmt::Display for WhyNot {
                 "cannot prove that nothing is lost: these do not answer, or were started since: {}",
                 missing.join(", ")
             ),
-            WhyNot::Incomparable { one, other, only_one, only_other } => write!(
-                f,
-                "histories have parted: only {one} has {only_one}, only {other} has {only_other}"
-            ),
+            WhyNot::Incomparable { one, other, only_one, only_other } => {
+                write!(f, "histories have parted: only {one} has {only_one}, only {other} has {only_other}")
+            }
             WhyNot::Missing { transactions } => {
                 write!(f, "no server that answers has {transactions}, which was found before")
             }

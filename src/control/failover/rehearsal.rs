@@ -35,7 +35,10 @@ fn lines(view: &View<'_>, plan: &Plan) -> Vec<String> {
         lines.push(format!("5. {to} takes writes"));
         return lines;
     }
-    lines.push(format!("2. replicas stop receiving; at least {} of those that acknowledge", plan.quorum.max(1)));
+    lines.push(format!(
+        "2. replicas stop receiving; at least {} of those that acknowledge",
+        plan.quorum.max(1)
+    ));
     lines.push("3. what they received is applied; one that has all of it is chosen".to_owned());
     lines.push("4. it follows nobody; the others follow it".to_owned());
     lines.push("5. it takes writes".to_owned());

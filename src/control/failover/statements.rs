@@ -138,7 +138,9 @@ fn follow(facts: &Facts, source: &Source<'_>, acknowledges: bool) -> Vec<String>
             }
         }
         // What it wrote as a primary counts as where it stands. Before 10.10 that has another name.
-        Flavour::MariaDb if !facts.channels.is_empty() => options.push("MASTER_USE_GTID = slave_pos".to_owned()),
+        Flavour::MariaDb if !facts.channels.is_empty() => {
+            options.push("MASTER_USE_GTID = slave_pos".to_owned())
+        }
         Flavour::MariaDb if version.number >= 101_000 => {
             options.push("MASTER_USE_GTID = slave_pos, MASTER_DEMOTE_TO_SLAVE = 1".to_owned());
         }

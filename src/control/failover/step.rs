@@ -21,13 +21,18 @@ pub enum What {
     /// Both threads, as they are configured.
     StartReplication,
     /// It follows nobody any more; its commits will wait as those of the old primary did.
-    Detach { semi_sync: Option<SourceSide> },
+    Detach {
+        semi_sync: Option<SourceSide>,
+    },
     /// Its commits wait for nobody: there is nobody to wait for.
     StopWaiting,
     /// It takes writes.
     OpenWrites,
     /// It follows that server.
-    Follow { source: ServerId, acknowledges: bool },
+    Follow {
+        source: ServerId,
+        acknowledges: bool,
+    },
     /// Its sessions end and it takes no more writes. Its commits wait as before.
     CloseWrites,
     /// As `CloseWrites`, of a server that is no primary any more: commits that still wait for acknowledgements

@@ -89,9 +89,8 @@ impl Member<'_> {
     }
 
     pub fn is_stopped(&self) -> bool {
-        self.facts.is_some_and(|facts| {
-            facts.channels.iter().all(|channel| channel.receiver == Receiver::Stopped)
-        })
+        self.facts
+            .is_some_and(|facts| facts.channels.iter().all(|channel| channel.receiver == Receiver::Stopped))
     }
 
     pub fn is_read_only(&self) -> bool {

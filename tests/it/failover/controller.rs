@@ -177,7 +177,8 @@ impl Controller {
     /// Nothing is made a primary while anything may still come from the old one.
     fn check_step(&self, step: &Step, stage: &mut Stage<'_>) {
         let Some(plan) = self.coordinator.plan() else { return };
-        let promotes = matches!(step.what, What::Detach { .. } | What::OpenWrites) && step.server != plan.from;
+        let promotes =
+            matches!(step.what, What::Detach { .. } | What::OpenWrites) && step.server != plan.from;
         if promotes && !self.gates[usize::from(plan.from.0)] {
             stage.violated("the way to the old primary is open while another is promoted");
         }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use pointsman::control::failover::durability::Class;
+use pointsman::control::failover::journal::Leadership as _;
 use pointsman::control::failover::journal::{Began, Corrupt, Journal as _, Record, read, whole_len};
 use pointsman::control::failover::local::{FileJournal, FileLeadership};
 use pointsman::control::failover::plan::{Because, Kind, WhyReturned};
-use pointsman::control::failover::journal::Leadership as _;
 use pointsman::control::semi_sync::SourceSide;
 
 fn records() -> Vec<Record> {

@@ -158,7 +158,9 @@ impl World {
     }
 
     fn receive(&mut self, index: usize, chance: &mut Chance) {
-        let Some(source) = self.servers[index].source.filter(|_| self.servers[index].receives) else { return };
+        let Some(source) = self.servers[index].source.filter(|_| self.servers[index].receives) else {
+            return;
+        };
         if !self.linked(index, source) {
             return;
         }
@@ -167,8 +169,7 @@ impl World {
             let server = &self.servers[index];
             server.log.iter().rev().chain(&server.relay).any(|have| have == *txn)
         };
-        let missing: Vec<Txn> =
-            self.servers[source].log.iter().filter(|txn| !has(txn)).copied().collect();
+        let missing: Vec<Txn> = self.servers[source].log.iter().filter(|txn| !has(txn)).copied().collect();
         let some = if chance.one_in(3) { chance.below(missing.len() + 1) } else { missing.len() };
         self.servers[index].relay.extend(&missing[..some]);
     }
@@ -254,7 +255,10 @@ impl World {
     fn source_side(&self, index: usize) -> SourceSide {
         let follows = |replica: &usize| {
             let server = &self.servers[*replica];
-            server.source == Some(index) && server.receives && server.acknowledges && self.linked(*replica, index)
+            server.source == Some(index)
+                && server.receives
+                && server.acknowledges
+                && self.linked(*replica, index)
         };
         let clients = (0..self.servers.len()).filter(follows).count();
         SourceSide {
