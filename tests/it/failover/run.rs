@@ -351,7 +351,7 @@ impl Game {
                     | WhyNot::NoCandidate
             )
         );
-        if !(parted && !self.world.errant.is_empty()) {
+        if !parted || self.world.errant.is_empty() {
             let text = format!("no write is acknowledged any more: {waits:?}");
             self.tell(&text);
             self.violations.push(text);
