@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::carried::CarriedHere;
 use super::conn::Conn;
+use super::fence::Pass;
 use super::pool::{Key, Wanted};
 use super::prepared::{PreparedHere, StatementKey};
 use super::settings::{Baseline, Settings};
@@ -26,6 +27,8 @@ pub struct Backend {
     pub settings: Settings,
     /// Statements prepared on it.
     pub(super) prepared: PreparedHere,
+    /// Not valid any more once the way to the server was closed.
+    pub(super) pass: Pass,
     /// What else sessions gave it.
     pub(super) carried: CarriedHere,
     /// The isolation it has by default, once it was asked for.
@@ -65,12 +68,14 @@ impl Backend {
         id: u64,
         wanted: &Wanted,
         setup: &SessionSetup,
+        pass: Pass,
     ) -> Result<Self, ExchangeError> {
         let version = Version::parse(&conn.version);
         let set_up = track(&mut conn, (setup.tracked)(version), version).await?;
         Ok(Self {
             isolation: None,
             set_up,
+            pass,
             conn,
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
@@ -80,6 +85,11 @@ impl Backend {
             profile: wanted.key.profile,
             collation: wanted.key.collation,
         })
+    }
+
+    /// Whether the way to the server was closed since this was opened: what it says then is not to be passed on.
+    pub fn is_fenced(&self) -> bool {
+        !self.pass.is_valid()
     }
 
     pub(super) fn key(&self) -> Key {

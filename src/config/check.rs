@@ -10,8 +10,9 @@ use super::complaint::{Complaint, Complaints};
 use super::file::{Section, Source, Value, Wrong};
 use super::refer::{Surroundings, pair, path, pem, secret};
 use super::{
-    Admin, BackendTls, BackendTlsMode, Cluster, Config, Control, FrontTls, FrontTlsMode, Limits, Listen, Log,
-    LogFormat, Policy, Pool, PrimaryReads, Routing, User, UserLevel, levels, servers,
+    Admin, BackendTls, BackendTlsMode, Cluster, Config, Control, DurabilityClass, Failover, FailoverMode,
+    FrontTls, FrontTlsMode, Limits, Listen, Log, LogFormat, Policy, Pool, PrimaryReads, Routing, User,
+    UserLevel, levels, servers,
 };
 
 /// What `toml` says of a key given twice.
@@ -68,6 +69,7 @@ pub(super) fn read(root: Section<'_, '_>, around: &Surroundings<'_>) -> Config {
         cluster: cluster(root.section("cluster"), around),
         listen: listen(root.section("listen"), default.listen, around),
         routing: routing(root.section("routing"), default.routing),
+        failover: failover(root.section("failover"), default.failover, around),
         pool: pool(root.section("pool"), default.pool),
         limits: limits(root.section("limits"), default.limits),
         admin: admin(root.section("admin"), default.admin, around),
@@ -188,6 +190,48 @@ fn routing(section: Section<'_, '_>, default: Routing) -> Routing {
     };
     section.finish();
     routing
+}
+
+fn failover(section: Section<'_, '_>, default: Failover, around: &Surroundings<'_>) -> Failover {
+    let modes = [
+        ("automatic", FailoverMode::Automatic),
+        ("manual", FailoverMode::Manual),
+        ("follow", FailoverMode::Follow),
+    ];
+    let classes = [
+        ("lossless", DurabilityClass::Lossless),
+        ("bounded", DurabilityClass::Bounded),
+        ("best-effort", DurabilityClass::BestEffort),
+    ];
+    let mode = section.choice("mode", default.mode, &modes);
+    let user = section.get("replication_user");
+    let password = section.get("replication_password");
+    if mode != FailoverMode::Follow {
+        // Without it, a primary that was could never be made a replica.
+        let mend = "name the account that replicas log in to their source with";
+        if user.is_none() {
+            section.missing("replication_user", mend);
+        }
+        if password.is_none() {
+            section.missing("replication_password", mend);
+        }
+    }
+    let failover = Failover {
+        mode,
+        min_class: section.choice("min_class", default.min_class, &classes),
+        allow_degraded: section.flag("allow_degraded", default.allow_degraded),
+        replication_user: user.and_then(|user| name(&user)).unwrap_or_default(),
+        replication_password: password
+            .and_then(|value| secret(&value, around))
+            .unwrap_or(default.replication_password),
+        replication_tls: section.flag("replication_tls", default.replication_tls),
+        grace: section.duration("grace", default.grace, millis(0, MINUTE)),
+        catch_up: section.duration("catch_up", default.catch_up, millis(100, HOUR)),
+        min_interval: section.duration("min_interval", default.min_interval, millis(0, DAY)),
+        max_failovers: section.number("max_failovers", default.max_failovers as u32, 0..=1000) as usize,
+    };
+    section.finish();
+    failover
 }
 
 fn pool(section: Section<'_, '_>, default: Pool) -> Pool {

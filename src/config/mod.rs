@@ -33,6 +33,7 @@ pub struct Config {
     pub cluster: Cluster,
     pub listen: Listen,
     pub routing: Routing,
+    pub failover: Failover,
     pub pool: Pool,
     pub limits: Limits,
     pub admin: Admin,
@@ -60,6 +61,10 @@ pub struct Server {
     pub weight: u32,
     /// Takes no new statements; for maintenance.
     pub draining: bool,
+    /// Never made the primary.
+    pub no_promote: bool,
+    /// Of several that could be made the primary, the one with the highest is.
+    pub priority: u32,
 }
 
 /// The account for health checks and catalog, and how often it is used.
@@ -179,6 +184,46 @@ pub enum PrimaryReads {
     Always,
     /// A read that no replica may take fails.
     Never,
+}
+
+/// Whether and when the primary is replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failover {
+    pub mode: FailoverMode,
+    /// How durable writes must have been for a failover without an operator.
+    pub min_class: DurabilityClass,
+    /// Whether a new primary takes writes although no replica is left to acknowledge them.
+    pub allow_degraded: bool,
+    /// What replicas log in to their source with.
+    pub replication_user: String,
+    pub replication_password: Secret,
+    /// Whether replicas encrypt their connection to their source.
+    pub replication_tls: bool,
+    /// How long open transactions may go on when a switchover begins.
+    pub grace: Duration,
+    /// How long a switchover waits for its target to catch up.
+    pub catch_up: Duration,
+    /// Least time between two failovers without an operator.
+    pub min_interval: Duration,
+    /// Failovers without an operator within half an hour.
+    pub max_failovers: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailoverMode {
+    /// A dead primary is replaced.
+    Automatic,
+    /// The primary is replaced when an operator says so.
+    Manual,
+    /// Whoever was made the primary by others is taken for it.
+    Follow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurabilityClass {
+    BestEffort,
+    Bounded,
+    Lossless,
 }
 
 /// Backend connections kept for reuse.
@@ -343,6 +388,18 @@ impl Default for Config {
                 causal_wait: Duration::from_millis(200),
                 transaction_split: false,
                 users: Vec::new(),
+            },
+            failover: Failover {
+                mode: FailoverMode::Follow,
+                min_class: DurabilityClass::Lossless,
+                allow_degraded: true,
+                replication_user: String::new(),
+                replication_password: Secret::new(""),
+                replication_tls: false,
+                grace: Duration::from_secs(1),
+                catch_up: Duration::from_secs(10),
+                min_interval: Duration::from_secs(60),
+                max_failovers: 2,
             },
             pool: Pool {
                 max_per_server: 200,

@@ -6,6 +6,7 @@ use super::file::{Section, Value};
 /// More than any replication tree; keeps every list of servers short.
 pub(super) const SERVERS_MAX: usize = 64;
 pub(super) const WEIGHT_MAX: u32 = 1000;
+const PRIORITY_MAX: u32 = 1000;
 const DEFAULT_PORT: u16 = 3306;
 
 const HOW: &str = "list every server of the cluster: servers = [\"10.0.0.1:3306\", \"10.0.0.2:3306\"]";
@@ -34,7 +35,7 @@ pub(super) fn read(cluster: &Section<'_, '_>) -> Vec<Server> {
 fn server(entry: &Value<'_, '_>) -> Option<Server> {
     if entry.is_text() {
         let address = address(entry)?;
-        return Some(Server { name: address.clone(), address, weight: 1, draining: false });
+        return Some(Server::plain(address));
     }
     if !entry.is_table() {
         entry.mistyped(
@@ -53,9 +54,19 @@ fn server(entry: &Value<'_, '_>) -> Option<Server> {
     let name = section.get("name").and_then(|value| name(&value));
     let weight = section.number("weight", 1, 0..=WEIGHT_MAX);
     let draining = section.flag("draining", false);
+    let no_promote = section.flag("no_promote", false);
+    let priority = section.number("priority", 0, 0..=PRIORITY_MAX);
     section.finish();
-    let address = address?;
-    Some(Server { name: name.unwrap_or_else(|| address.clone()), address, weight, draining })
+    let plain = Server::plain(address?);
+    Some(Server { name: name.unwrap_or(plain.name), weight, draining, no_promote, priority, ..plain })
+}
+
+impl Server {
+    /// A server of which nothing is given but its address.
+    pub fn plain(address: impl Into<String>) -> Self {
+        let address = address.into();
+        Self { name: address.clone(), address, weight: 1, draining: false, no_promote: false, priority: 0 }
+    }
 }
 
 fn complain_of_twin(entry: &Value<'_, '_>, server: &Server, others: &[Server]) {

@@ -57,6 +57,7 @@ fn rig(name: &str) -> Rig {
     let addresses = (front.address().expect("bound"), admin.address().expect("bound"));
     let login = admin::front_login(&config).expect("keys");
     let desk = Desk {
+        lead: None,
         house: Arc::clone(&house),
         events: outlook.events,
         orders: outlook.orders.clone(),
