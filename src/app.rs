@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Desk};
 use crate::backend::{BackendTlsSetup, Pool, SessionSetup, Target};
-use crate::config::Config;
+use crate::config::{CompressionAlgorithm, Config};
 use crate::control::{self, Control, Outlook};
 use crate::serve::accounts::CredentialCache;
 use crate::serve::login::{FrontLogin, Servers, listed};
@@ -23,9 +23,13 @@ use crate::serve::{self, Counters, Digests, House, Positions, Registry, Statemen
 use crate::shutdown::Shutdown;
 use crate::sql;
 use crate::topology::{self, Exclusion, Role, Snapshot, Standing};
+use crate::wire::Compression;
 
 /// How long clients are kept waiting at start for the first look at the servers.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// How hard zstd tries towards servers: its own default.
+const ZSTD_LEVEL: u8 = 3;
 
 /// Digests whose statistics are kept.
 const DIGEST_STATS_MAX: usize = 10_000;
@@ -106,6 +110,7 @@ fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {
             address: server.address.as_str().into(),
             tls: Arc::clone(&tls),
             connect_timeout: config.pool.connect_timeout,
+            compression: config.cluster.compression.map(compression),
         };
         Pool::new(topology::ServerId(index as u16), target, config.pool.clone(), setup)
     });
@@ -139,7 +144,16 @@ fn front_login(config: &Config, outlook: &Outlook, pools: &[Arc<Pool>]) -> anyho
         accounts: accounts::lookup(outlook.catalog.clone()),
         cache: CredentialCache::new(config.listen.auth_cache),
         login_timeout: config.listen.login_timeout,
+        extra: config.listen.compression.iter().fold(0, |flags, way| flags | compression(*way).flag()),
+        withheld: 0,
     })
+}
+
+fn compression(algorithm: CompressionAlgorithm) -> Compression {
+    match algorithm {
+        CompressionAlgorithm::Zlib => Compression::Zlib,
+        CompressionAlgorithm::Zstd => Compression::Zstd { level: ZSTD_LEVEL },
+    }
 }
 
 /// Waits until there is a server to send clients to, but not for long: they are told what is wrong otherwise.

@@ -50,6 +50,8 @@ pub fn front_login(config: &Config) -> Result<FrontLogin, FrontKeyError> {
         accounts: Box::new(|_| None),
         cache: CredentialCache::new(Duration::ZERO),
         login_timeout: config.listen.login_timeout,
+        extra: 0,
+        withheld: 0,
     })
 }
 
@@ -105,7 +107,7 @@ impl Desk {
         };
         let spread = Spread {
             ticket: house.turns.load(Relaxed),
-            client: client_hash(asker.peer.ip()),
+            client: client_hash(asker.peer),
             in_use: &house.in_use(),
             avoid: &[],
         };

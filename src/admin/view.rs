@@ -1,9 +1,9 @@
 //! The proxy at one moment, as plain data: what every table is made of.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::net::PeerAddress;
 use crate::backend::Gauge;
 use crate::route::Because;
 use crate::serve::Activity;
@@ -33,7 +33,7 @@ pub struct PoolView {
 pub struct SessionView {
     pub id: u32,
     pub user: Arc<str>,
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
     pub schema: Option<Arc<str>>,
     pub activity: Activity,
     /// How long it has been doing that.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use zeroize::Zeroizing;
 
 use super::tls::BackendTlsSetup;
 use crate::config::BackendTlsMode;
-use crate::net::{Channel, Stream};
+use crate::net::{Channel, Peer, Stream};
 use crate::wire::auth::{ClientError, ClientLogin, ClientStep, Password};
 use crate::wire::{
-    Command, ErrPacket, Greeting, HEADER_LEN, HandshakeResponse, Malformed, OkPacket, capability, handshake,
+    Command, Compression, ErrPacket, Greeting, HEADER_LEN, HandshakeResponse, Malformed, OkPacket, capability, handshake,
     push_packet,
 };
 
@@ -30,11 +30,13 @@ const DEFAULT_COLLATION: u8 = 45;
 /// Where to connect.
 #[derive(Clone)]
 pub struct Target {
-    /// `host:port`; IPv6 hosts in brackets.
+    /// `host:port`, IPv6 hosts in brackets; or `unix:` and a path.
     pub address: Arc<str>,
     pub tls: Arc<BackendTlsSetup>,
     /// For the whole of connect, TLS handshake and login.
     pub connect_timeout: Duration,
+    /// Where the server offers it.
+    pub compression: Option<Compression>,
 }
 
 /// Who logs in.
@@ -117,19 +119,23 @@ async fn connect_without_limit(
     credential: &Credential,
     login: &Login,
 ) -> Result<Conn, ConnectError> {
-    let tcp = TcpStream::connect(&*target.address).await.map_err(ConnectError::Unreachable)?;
-    prepare_socket(&tcp).map_err(ConnectError::Unreachable)?;
-    let mut channel = Channel::new(Stream::Tcp(tcp));
+    let stream = reach(&target.address).await.map_err(ConnectError::Unreachable)?;
+    let mut channel = Channel::new(stream);
     let (greeting, sequence) = read_greeting(&mut channel).await?;
     let mut capabilities = capability::asked_of_server(login.client_capabilities, greeting.capabilities);
+    let compression = target.compression.filter(|wanted| greeting.capabilities & wanted.flag() != 0);
+    capabilities |= compression.map_or(0, Compression::flag);
     if login.schema.is_none() {
         // Servers go by the flags of a request for TLS, so these must be right there already.
         capabilities &= !capability::CONNECT_WITH_DB;
     }
-    let plan = Plan { capabilities, collation: collation_of(login), greeting };
+    let plan = Plan { capabilities, compression, collation: collation_of(login), greeting };
     let (channel, sequence) = encrypt(channel, sequence, target, &plan).await?;
-    let (channel, status) = log_in(channel, sequence, credential, login, &plan).await?;
-    let Plan { capabilities, collation, greeting } = plan;
+    let (mut channel, status) = log_in(channel, sequence, credential, login, &plan).await?;
+    let Plan { capabilities, compression, collation, greeting } = plan;
+    if let Some(compression) = compression {
+        channel.compress(compression, Peer::Server);
+    }
     let Greeting { thread_id, version, .. } = greeting;
     Ok(Conn { channel, capabilities, thread_id, version, status, collation, opened: Instant::now() })
 }
@@ -138,7 +144,17 @@ async fn connect_without_limit(
 struct Plan {
     greeting: Greeting,
     capabilities: u32,
+    compression: Option<Compression>,
     collation: u8,
+}
+
+async fn reach(address: &str) -> io::Result<Stream> {
+    if let Some(path) = address.strip_prefix("unix:") {
+        return UnixStream::connect(path).await.map(Stream::Unix);
+    }
+    let tcp = TcpStream::connect(address).await?;
+    prepare_socket(&tcp)?;
+    Ok(Stream::Tcp(tcp))
 }
 
 fn prepare_socket(tcp: &TcpStream) -> io::Result<()> {
@@ -179,10 +195,9 @@ async fn encrypt(
     }
     let request = handshake::ssl_request(plan.capabilities, plan.collation);
     let sequence = send(&mut channel, &request, sequence).await?;
-    let Stream::Tcp(tcp) = channel.into_stream().map_err(ConnectError::Tls)? else {
-        return Err(ConnectError::Protocol("TLS within TLS"));
-    };
-    let tls = target.tls.connect(host_of(&target.address), tcp).await.map_err(ConnectError::Tls)?;
+    let socket = channel.into_stream().map_err(ConnectError::Tls)?.into_socket();
+    let socket = socket.ok_or(ConnectError::Protocol("TLS within TLS"))?;
+    let tls = target.tls.connect(host_of(&target.address), socket).await.map_err(ConnectError::Tls)?;
     Ok((Channel::new(Stream::Tls(Box::new(tls))), sequence))
 }
 
@@ -195,7 +210,7 @@ async fn log_in(
 ) -> Result<(Channel, u16), ConnectError> {
     let encrypted = channel.stream().is_tls();
     let Greeting { plugin, nonce, .. } = &plan.greeting;
-    let mut machine = ClientLogin::new(&credential.password, encrypted, plugin, *nonce);
+    let mut machine = ClientLogin::new(&credential.password, channel.stream().is_secure(), plugin, *nonce);
     let (plugin, answer) = machine.first();
     let response = HandshakeResponse {
         capabilities: if encrypted { plan.capabilities | capability::SSL } else { plan.capabilities },
@@ -205,6 +220,7 @@ async fn log_in(
         schema: login.schema.as_deref().map(str::as_bytes),
         plugin: Some(plugin.as_bytes()),
         attributes: &login.attributes,
+        zstd_level: plan.compression.map_or(0, Compression::level),
     };
     sequence = send(&mut channel, &response.payload(), sequence).await?;
     loop {

@@ -499,7 +499,7 @@ impl Slot<'_> {
     /// The connection exists: it holds the slot from here on.
     fn fill(mut self, pool: &Pool, backend: Backend) -> Box<Backend> {
         self.0 = None;
-        let socket = socket2::SockRef::from(backend.conn.channel.stream().socket());
+        let socket = socket2::SockRef::from(backend.conn.channel.stream());
         // Without a second handle the connection works, but cannot be cut from outside.
         if let Ok(second) = socket.try_clone() {
             pool.lock(&pool.sockets).insert(backend.id, second);

@@ -11,7 +11,7 @@ use super::file::{Section, Source, Value, Wrong};
 use super::refer::{Surroundings, pair, path, pem, secret};
 use super::{
     Admin, BackendTls, BackendTlsMode, Cluster, Config, Consistency, Control, FrontTls, FrontTlsMode, Limits,
-    Listen, Log, LogFormat, Policy, Pool, PrimaryReads, Routing, User, servers,
+    Listen, Log, LogFormat, Policy, Pool, PrimaryReads, Routing, User, servers, wire,
 };
 
 /// What `toml` says of a key given twice.
@@ -84,6 +84,7 @@ fn cluster(section: Section<'_, '_>, around: &Surroundings<'_>) -> Cluster {
         servers: servers::read(&section),
         control: control(section.section("control"), around),
         tls: backend_tls(section.section("tls"), around),
+        compression: wire::towards_servers(&section),
     };
     section.finish();
     cluster
@@ -139,6 +140,7 @@ fn listen(section: Section<'_, '_>, default: Listen, around: &Surroundings<'_>) 
         idle_timeout: section.duration("idle_timeout", default.idle_timeout, millis(1000, 365 * DAY)),
         tls: front_tls(section.section("tls"), around),
         auth_cache: section.duration("auth_cache", default.auth_cache, millis(0, DAY)),
+        compression: wire::offered(&section).unwrap_or(default.compression),
     };
     section.finish();
     listen

@@ -1,7 +1,7 @@
 //! Every key with its default and what it does: one table that yields the documentation.
 
 use super::quantity::{show_duration, show_size};
-use super::{BackendTlsMode, Config, Consistency, FrontTlsMode, LogFormat, Policy, PrimaryReads};
+use super::{BackendTlsMode, Config, Consistency, FrontTlsMode, LogFormat, Policy, PrimaryReads, wire};
 
 /// How a key stands in the documented file.
 pub(super) enum Shown {
@@ -51,6 +51,13 @@ pub(super) const KEYS: &[Key] = &[
          name: what people and hints call it (default: the address). weight: share of reads, 0 to 1000, 0 takes\n\
          none. draining: takes no new statements.",
         Shown::Replace("[\"10.0.0.1:3306\", \"10.0.0.2:3306\", \"10.0.0.3:3306\"]"),
+    ),
+    key(
+        "cluster",
+        "compression",
+        "Whether connections to the servers are compressed: \"off\", \"zlib\" or \"zstd\" (at level 3), where the server\n\
+         offers it.",
+        Shown::Default(|c| text(c.cluster.compression.map_or("off", wire::name))),
     ),
     key(
         "cluster.control",
@@ -154,6 +161,15 @@ pub(super) const KEYS: &[Key] = &[
         "auth_cache",
         "How long a verified password is trusted before a server is asked again.",
         Shown::Default(|c| duration(c.listen.auth_cache)),
+    ),
+    key(
+        "listen",
+        "compression",
+        "Ways to compress that clients may ask for; [] offers none.",
+        Shown::Default(|c| {
+            let names: Vec<String> = c.listen.compression.iter().map(|way| text(wire::name(*way))).collect();
+            format!("[{}]", names.join(", "))
+        }),
     ),
     key(
         "listen.tls",

@@ -10,6 +10,7 @@ mod servers;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -46,6 +47,8 @@ pub struct Cluster {
     pub control: Control,
     /// How backend connections are encrypted.
     pub tls: BackendTls,
+    /// How backend connections are compressed, where the server offers it.
+    pub compression: Option<CompressionAlgorithm>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +117,14 @@ pub struct Listen {
     pub tls: FrontTls,
     /// How long a verified password is trusted before a server is asked again.
     pub auth_cache: Duration,
+    /// What clients are offered; none compresses unless it asks for it.
+    pub compression: Vec<CompressionAlgorithm>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressionAlgorithm {
+    Zlib,
+    Zstd,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -305,6 +316,7 @@ impl Default for Config {
                     catalog_interval: Duration::from_secs(10),
                 },
                 tls: BackendTls { mode: BackendTlsMode::Preferred, ca: None, certificate: None, key: None },
+                compression: None,
             },
             listen: Listen {
                 address: SocketAddr::from(([0, 0, 0, 0], 3307)),
@@ -318,6 +330,7 @@ impl Default for Config {
                     client_ca: None,
                 },
                 auth_cache: Duration::from_secs(300),
+                compression: vec![CompressionAlgorithm::Zlib, CompressionAlgorithm::Zstd],
             },
             routing: Routing {
                 policy: Policy::RoundRobin,

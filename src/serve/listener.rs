@@ -161,7 +161,8 @@ async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>) {
         let mut session = Session::new(id, logged_in, Arc::clone(house));
         let end = session.run().await;
         let End::ChangeUser { payload, sequence, capabilities, collation } = end else { break };
-        let session = login::Session { channel: session.client, capabilities, collation };
+        let peer = session.info.peer;
+        let session = login::Session { channel: session.client, peer, capabilities, collation };
         match Box::pin(login::change_user(session, &payload, sequence, &house.login)).await {
             Ok(next) => logged_in = next,
             Err(error) => {

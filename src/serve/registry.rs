@@ -1,7 +1,6 @@
 //! Who is connected: what people may see of each session, and how a session is poked from outside.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -11,6 +10,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Key, Opening, Settings, Wanted};
+use crate::net::PeerAddress;
 use crate::route::Because;
 use crate::sql::{PinSet, Statement};
 use crate::topology::ServerId;
@@ -28,7 +28,7 @@ pub struct Registry {
 pub struct SessionInfo {
     /// What the client knows as its connection id.
     pub id: u32,
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
     /// How its connections are opened; an operator's KILL is said in its name.
     login: (Key, Opening),
     pub connected: Instant,
@@ -108,7 +108,7 @@ impl Registry {
         }
     }
 
-    pub fn add(&self, id: u32, peer: SocketAddr, wanted: &Wanted) -> Arc<SessionInfo> {
+    pub fn add(&self, id: u32, peer: PeerAddress, wanted: &Wanted) -> Arc<SessionInfo> {
         let seen = Seen { user: Arc::clone(&wanted.key.user), ..Seen::default() };
         let info = Arc::new(SessionInfo {
             id,

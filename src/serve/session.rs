@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +18,7 @@ use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_seria
 use crate::backend::{Key, Lease, Opening, Settings, Wanted};
 use crate::flavour::Version;
 use crate::gtid::GtidSet;
-use crate::net::Channel;
+use crate::net::{Channel, PeerAddress};
 use crate::route::{Seen, SessionState};
 use crate::sql::Dialect;
 use crate::wire::{self, Command, ErrPacket, HEADER_LEN, Header, MAX_PAYLOAD, OkPacket, code, status};
@@ -125,7 +126,7 @@ impl Session {
             written: None,
             stats: StatsMemo::default(),
             finished: None,
-            client_hash: client_hash(peer.ip()),
+            client_hash: client_hash(peer),
             draining: false,
             house,
         }
@@ -282,7 +283,9 @@ impl Session {
         if input.len() < needed {
             return Ok(None);
         }
-        Ok(Some(Incoming { command, len: if whole { len } else { input.len() }, whole }))
+        let incoming = Incoming { command, len: if whole { len } else { input.len() }, whole };
+        self.client.begin_command();
+        Ok(Some(incoming))
     }
 
     pub(super) async fn end_with<T>(&mut self, error: ErrPacket) -> Result<T, End> {
@@ -299,6 +302,10 @@ impl Session {
                 "The client was disconnected by the server because of inactivity.",
             ),
             End::Killed => ErrPacket::new(code::QUERY_INTERRUPTED, "Connection was killed"),
+            // It can still be told that it sent what is no frame.
+            End::ClientGone(error) if error.get_ref().is_some_and(|inner| inner.is::<wire::Malformed>()) => {
+                ErrPacket::new(code::NET_UNCOMPRESS_ERROR, "Couldn't uncompress communication packet")
+            }
             End::Quit | End::ClientGone(_) | End::Protocol | End::StateLost | End::ChangeUser { .. } => {
                 return self.client.shutdown().await;
             }
@@ -425,10 +432,11 @@ impl Session {
 }
 
 /// The same for every connection from one address; stays the same over restarts.
-pub fn client_hash(address: std::net::IpAddr) -> u64 {
-    let bytes = match address {
-        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        std::net::IpAddr::V6(v6) => v6.octets(),
+pub fn client_hash(address: PeerAddress) -> u64 {
+    let bytes = match address.ip() {
+        Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(v6)) => v6.octets(),
+        None => [0; 16],
     };
     // FNV-1a: the routing mixes it further.
     bytes

@@ -1,5 +1,6 @@
 //! A client's answer to the greeting: who it is and how it wants to talk.
 
+use super::compressed::ZSTD_LEVELS;
 use super::greeting::until_nul;
 use super::read::Cursor;
 use super::{Malformed, capability, write};
@@ -23,6 +24,8 @@ pub struct HandshakeResponse<'a> {
     pub plugin: Option<&'a [u8]>,
     /// Connection attributes as sent, without their length.
     pub attributes: &'a [u8],
+    /// How hard zstd is to try, where it was asked for.
+    pub zstd_level: u8,
 }
 
 /// The capabilities at the head of a response or of a request for TLS.
@@ -71,7 +74,14 @@ impl<'a> HandshakeResponse<'a> {
         if has(capability::CONNECT_ATTRS) && !cursor.is_empty() {
             attributes = cursor.lenenc_bytes()?;
         }
-        Ok(Self { capabilities, collation, user, auth, schema, plugin, attributes })
+        let mut zstd_level = 0;
+        if has(capability::ZSTD_COMPRESSION) {
+            zstd_level = cursor.u8()?;
+            if !ZSTD_LEVELS.contains(&zstd_level) {
+                return Err(Malformed("level of compression"));
+            }
+        }
+        Ok(Self { capabilities, collation, user, auth, schema, plugin, attributes, zstd_level })
     }
 
     /// As sent to a server that offers `self.capabilities`. Without a schema the flag for one is left out.
@@ -100,6 +110,9 @@ impl<'a> HandshakeResponse<'a> {
         }
         if has(capability::CONNECT_ATTRS) {
             write::lenenc_bytes(&mut out, self.attributes);
+        }
+        if has(capability::ZSTD_COMPRESSION) {
+            out.push(self.zstd_level);
         }
         out
     }

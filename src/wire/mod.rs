@@ -4,6 +4,7 @@ pub mod auth;
 pub mod capability;
 mod change_user;
 pub mod command;
+mod compressed;
 mod error;
 mod execute;
 mod frame;
@@ -23,6 +24,7 @@ pub mod write;
 
 pub use change_user::ChangeUser;
 pub use command::Command;
+pub use compressed::{Compression, FRAME_HEADER_LEN, FrameHeader, PacketWalk, ZSTD_LEVELS};
 pub use error::{ErrPacket, code};
 pub use execute::{ExecuteHead, PreparedHead, STATEMENT_ID};
 pub use frame::{HEADER_LEN, Header, MAX_PAYLOAD, push_packet, whole_message};

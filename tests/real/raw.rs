@@ -38,6 +38,7 @@ impl Raw {
             address: format!("127.0.0.1:{port}").into(),
             tls: Arc::new(BackendTlsSetup::load(&tls)?),
             connect_timeout: Duration::from_secs(20),
+            compression: None,
         };
         let credential =
             Credential { user: account.user.to_owned(), password: Password::clear(account.password) };

@@ -1,16 +1,13 @@
 //! Who wants to log in, and how the session is to begin.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::LoginError;
-use super::greet::offered;
 use crate::backend::Login;
-use crate::flavour::Flavour;
-use crate::wire::{ChangeUser, HandshakeResponse};
+use crate::net::PeerAddress;
+use crate::wire::{ChangeUser, HandshakeResponse, capability};
 
 pub(super) struct Applicant {
     pub(super) user: String,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: PeerAddress,
     /// What both sides agreed on.
     pub(super) capabilities: u32,
     /// As a server will be asked for it.
@@ -20,10 +17,11 @@ pub(super) struct Applicant {
 impl Applicant {
     pub(super) fn from_response(
         response: &HandshakeResponse<'_>,
-        flavour: Flavour,
-        peer: SocketAddr,
+        offered: u32,
+        peer: PeerAddress,
     ) -> Self {
-        let capabilities = response.capabilities & offered(flavour, false);
+        // TLS is a matter of the connection and not of the session.
+        let capabilities = response.capabilities & offered & !capability::SSL;
         let login = Login {
             client_capabilities: capabilities,
             collation: u16::from(response.collation),
@@ -38,7 +36,7 @@ impl Applicant {
         message: &ChangeUser<'_>,
         capabilities: u32,
         collation: u16,
-        peer: SocketAddr,
+        peer: PeerAddress,
     ) -> Self {
         let login = Login {
             client_capabilities: capabilities,
@@ -53,8 +51,8 @@ impl Applicant {
         self.login.schema.as_deref()
     }
 
-    pub(super) fn host(&self) -> IpAddr {
-        self.peer.ip().to_canonical()
+    pub(super) fn host(&self) -> String {
+        self.peer.host()
     }
 
     pub(super) fn denied(&self, with_password: bool) -> LoginError {

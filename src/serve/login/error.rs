@@ -1,7 +1,6 @@
 //! Why a login failed, and what the client is told.
 
 use std::io;
-use std::net::IpAddr;
 
 use crate::wire::{ErrPacket, Malformed, code};
 
@@ -21,10 +20,10 @@ pub enum LoginError {
     OldClient,
     /// Wrong password or unknown user; the two are not told apart.
     #[error("access denied for {user:?} from {host} (using password: {})", yes_no(*.with_password))]
-    Denied { user: String, host: IpAddr, with_password: bool },
+    Denied { user: String, host: String, with_password: bool },
     /// The account may be used over TLS only, and the client does not.
     #[error("the account of {user:?} requires TLS, which the client at {host} does not use")]
-    AccountRequiresTls { user: String, host: IpAddr },
+    AccountRequiresTls { user: String, host: String },
     /// A server refused for another reason than the password; its own words.
     #[error("a server refused: {0}")]
     Refused(ErrPacket),
@@ -50,8 +49,8 @@ impl LoginError {
                 code::NOT_SUPPORTED_AUTH_MODE,
                 "Client does not support authentication protocol requested by server; consider upgrading MySQL client",
             ),
-            LoginError::Denied { user, host, with_password } => access_denied(user, *host, *with_password),
-            LoginError::AccountRequiresTls { user, host } => access_denied(user, *host, true),
+            LoginError::Denied { user, host, with_password } => access_denied(user, host, *with_password),
+            LoginError::AccountRequiresTls { user, host } => access_denied(user, host, true),
             LoginError::Refused(words) => words.clone(),
             LoginError::NoServer(_) => {
                 ErrPacket::new(code::UNKNOWN, "No database server is available to verify the login")
@@ -60,7 +59,7 @@ impl LoginError {
     }
 }
 
-fn access_denied(user: &str, host: IpAddr, with_password: bool) -> ErrPacket {
+fn access_denied(user: &str, host: &str, with_password: bool) -> ErrPacket {
     let using = yes_no(with_password);
     let words = format!("Access denied for user '{user}'@'{host}' (using password: {using})");
     ErrPacket::new(code::ACCESS_DENIED, words)

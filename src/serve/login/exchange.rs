@@ -28,6 +28,10 @@ impl Exchange {
         self.channel.as_ref().is_some_and(|channel| channel.stream().is_tls())
     }
 
+    pub(super) fn is_secure(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| channel.stream().is_secure())
+    }
+
     pub(super) async fn send(&mut self, payload: &[u8]) -> Result<(), LoginError> {
         let mut out = Vec::with_capacity(payload.len() + HEADER_LEN);
         self.sequence = push_packet(&mut out, payload, self.sequence);
@@ -58,10 +62,9 @@ impl Exchange {
     /// Performs the TLS handshake that the client has asked for.
     pub(super) async fn encrypt(&mut self, tls: &FrontTlsSetup) -> Result<(), LoginError> {
         let channel = self.channel.take().ok_or_else(gone)?;
-        let Stream::Tcp(tcp) = channel.into_stream().map_err(LoginError::Tls)? else {
-            return Err(Malformed("TLS within TLS").into());
-        };
-        let stream = tls.accept(tcp).await.map_err(LoginError::Tls)?;
+        let stream = channel.into_stream().map_err(LoginError::Tls)?;
+        let socket = stream.into_socket().ok_or(Malformed("TLS within TLS"))?;
+        let stream = tls.accept(socket).await.map_err(LoginError::Tls)?;
         self.channel = Some(Channel::new(Stream::Tls(Box::new(stream))));
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::wire::auth::{self, NONCE_LEN, Plugin};
 use crate::wire::{Greeting, Malformed, capability, handshake, status};
 
 /// What both sides may agree on.
-pub(super) fn offered(flavour: Flavour, tls: bool) -> u32 {
-    capability::offered_to_clients(flavour == Flavour::MySql, tls)
+pub(super) fn offered(flavour: Flavour, front: &FrontLogin) -> u32 {
+    capability::offered_to_clients(flavour == Flavour::MySql, front.tls.is_some()) & !front.withheld | front.extra
 }
 
 /// `VERSION()` as greetings have it. MariaDB before 11 puts a MySQL version before its own, and there are clients
@@ -46,7 +46,7 @@ pub(super) async fn greet(
         version: greeted_version(hello.version, hello.flavour),
         thread_id: hello.thread_id,
         nonce,
-        capabilities: offered(hello.flavour, front.tls.is_some()),
+        capabilities: offered(hello.flavour, front),
         mariadb_capabilities: 0,
         collation: hello.collation,
         status: status::AUTOCOMMIT,
@@ -63,7 +63,9 @@ pub(super) async fn greet(
             exchange.encrypt(tls).await?;
             exchange.receive().await
         }
-        Some(tls) if tls.required => Err(LoginError::TlsRequired),
+        Some(tls) if tls.certificate_required || (tls.required && !exchange.is_secure()) => {
+            Err(LoginError::TlsRequired)
+        }
         _ => Ok(first),
     }
 }
