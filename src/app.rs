@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Desk};
 use crate::backend::{BackendTlsSetup, Pool, SessionSetup, Target};
-use crate::config::{CompressionAlgorithm, Config};
+use crate::config::{CompressionAlgorithm, Config, ListenSocket};
 use crate::control::{self, Control, Outlook};
 use crate::serve::accounts::CredentialCache;
 use crate::serve::login::{FrontLogin, Servers, listed};
@@ -23,7 +23,7 @@ use crate::serve::{self, Counters, Digests, House, Positions, Registry, Statemen
 use crate::shutdown::Shutdown;
 use crate::sql;
 use crate::topology::{self, Exclusion, Role, Snapshot, Standing};
-use crate::wire::Compression;
+use crate::wire::{Compression, capability};
 
 /// How long clients are kept waiting at start for the first look at the servers.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -67,6 +67,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     let bound = serve::bind(config.listen.address)
         .with_context(|| format!("cannot listen on {}", config.listen.address))?;
+    let bound = match &config.listen.socket {
+        Some(ListenSocket { path, mode }) => {
+            let socket = serve::BoundSocket::bind(path, *mode);
+            bound.with_socket(socket.with_context(|| format!("cannot listen on {}", path.display()))?)
+        }
+        None => bound,
+    };
     let front = bound.address()?;
     let desk_port = match config.admin.address {
         Some(address) => {
@@ -111,6 +118,7 @@ fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {
             tls: Arc::clone(&tls),
             connect_timeout: config.pool.connect_timeout,
             compression: config.cluster.compression.map(compression),
+            proxy_protocol: server.proxy_protocol,
         };
         Pool::new(topology::ServerId(index as u16), target, config.pool.clone(), setup)
     });
@@ -145,7 +153,8 @@ fn front_login(config: &Config, outlook: &Outlook, pools: &[Arc<Pool>]) -> anyho
         cache: CredentialCache::new(config.listen.auth_cache),
         login_timeout: config.listen.login_timeout,
         extra: config.listen.compression.iter().fold(0, |flags, way| flags | compression(*way).flag()),
-        withheld: 0,
+        withheld: if config.listen.local_infile { 0 } else { capability::LOCAL_FILES },
+        proxy_protocol: config.listen.proxy_protocol.clone(),
     })
 }
 

@@ -52,6 +52,7 @@ pub fn front_login(config: &Config) -> Result<FrontLogin, FrontKeyError> {
         login_timeout: config.listen.login_timeout,
         extra: 0,
         withheld: 0,
+        proxy_protocol: None,
     })
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::PeerAddress;
 use crate::backend::Gauge;
+use crate::net::PeerAddress;
 use crate::route::Because;
 use crate::serve::Activity;
 use crate::sql::{Access, PinSet, Statement};

@@ -13,8 +13,8 @@ use crate::config::BackendTlsMode;
 use crate::net::{Channel, Peer, Stream};
 use crate::wire::auth::{ClientError, ClientLogin, ClientStep, Password};
 use crate::wire::{
-    Command, Compression, ErrPacket, Greeting, HEADER_LEN, HandshakeResponse, Malformed, OkPacket, capability, handshake,
-    push_packet,
+    Command, Compression, ErrPacket, Greeting, HEADER_LEN, HandshakeResponse, LOCAL_HEADER, Malformed,
+    OkPacket, capability, handshake, push_packet,
 };
 
 /// Largest packet a server may send before the login is over.
@@ -37,6 +37,8 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// Where the server offers it.
     pub compression: Option<Compression>,
+    /// Whether the server, or what stands before it, is told by the PROXY protocol whose connection it is: ours.
+    pub proxy_protocol: bool,
 }
 
 /// Who logs in.
@@ -121,6 +123,10 @@ async fn connect_without_limit(
 ) -> Result<Conn, ConnectError> {
     let stream = reach(&target.address).await.map_err(ConnectError::Unreachable)?;
     let mut channel = Channel::new(stream);
+    if target.proxy_protocol {
+        // Connections are shared, so there is no one client to name.
+        channel.write_all(&LOCAL_HEADER).await.map_err(ConnectError::Unreachable)?;
+    }
     let (greeting, sequence) = read_greeting(&mut channel).await?;
     let mut capabilities = capability::asked_of_server(login.client_capabilities, greeting.capabilities);
     let compression = target.compression.filter(|wanted| greeting.capabilities & wanted.flag() != 0);
@@ -187,7 +193,10 @@ async fn encrypt(
     let offered = plan.greeting.capabilities & capability::SSL != 0;
     match target.tls.mode() {
         BackendTlsMode::Disabled => return Ok((channel, sequence)),
-        BackendTlsMode::Preferred if !offered => return Ok((channel, sequence)),
+        // Nobody listens in to a Unix socket.
+        BackendTlsMode::Preferred if !offered || channel.stream().is_secure() => {
+            return Ok((channel, sequence));
+        }
         BackendTlsMode::Required | BackendTlsMode::VerifyCa | BackendTlsMode::VerifyFull if !offered => {
             return Err(ConnectError::TlsNotOffered);
         }

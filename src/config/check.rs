@@ -140,6 +140,9 @@ fn listen(section: Section<'_, '_>, default: Listen, around: &Surroundings<'_>) 
         idle_timeout: section.duration("idle_timeout", default.idle_timeout, millis(1000, 365 * DAY)),
         tls: front_tls(section.section("tls"), around),
         auth_cache: section.duration("auth_cache", default.auth_cache, millis(0, DAY)),
+        socket: wire::socket(&section, around),
+        proxy_protocol: wire::proxy_protocol(&section),
+        local_infile: section.flag("local_infile", default.local_infile),
         compression: wire::offered(&section).unwrap_or(default.compression),
     };
     section.finish();

@@ -47,9 +47,12 @@ pub(super) const KEYS: &[Key] = &[
         "cluster",
         "servers",
         "Every server of the cluster. Roles are discovered, never declared.\n\
-         Each is \"host:port\", or a table: { address = \"host:port\", name = \"east\", weight = 1, draining = false }.\n\
+         Each is \"host:port\" or \"unix:/path\", or a table: { address = \"host:port\", name = \"east\", weight = 1,\n\
+         draining = false, proxy_protocol = false }.\n\
          name: what people and hints call it (default: the address). weight: share of reads, 0 to 1000, 0 takes\n\
-         none. draining: takes no new statements.",
+         none. draining: takes no new statements. proxy_protocol: applications' connections begin with a header of the\n\
+         PROXY protocol, version 2. It says LOCAL and names no client, because connections are shared; health checks\n\
+         send none.",
         Shown::Replace("[\"10.0.0.1:3306\", \"10.0.0.2:3306\", \"10.0.0.3:3306\"]"),
     ),
     key(
@@ -161,6 +164,27 @@ pub(super) const KEYS: &[Key] = &[
         "auth_cache",
         "How long a verified password is trusted before a server is asked again.",
         Shown::Default(|c| duration(c.listen.auth_cache)),
+    ),
+    key(
+        "listen",
+        "socket",
+        "A Unix socket to connect to, beside the port; a table sets its mode, which is \"0777\" otherwise. What is left of\n\
+         a process that listens no more is replaced; the file is removed at exit.",
+        Shown::Example("{ path = \"/run/pointsman/pointsman.sock\", mode = \"0770\" }"),
+    ),
+    key(
+        "listen",
+        "proxy_protocol",
+        "Load balancers whose connections begin with a header of the PROXY protocol (version 1 or 2), by which the\n\
+         client's own address is known. required: connections from there without one are closed. A header from anywhere\n\
+         else closes the connection.",
+        Shown::Example("{ from = [\"10.0.0.0/8\"], required = false }"),
+    ),
+    key(
+        "listen",
+        "local_infile",
+        "Whether LOAD DATA LOCAL INFILE works, where the servers allow it too.",
+        Shown::Default(|c| c.listen.local_infile.to_string()),
     ),
     key(
         "listen",

@@ -23,6 +23,7 @@ pub(crate) use document::nearest;
 pub use document::print;
 pub use refer::Surroundings;
 pub use settings::settings;
+pub use wire::Network;
 
 /// The whole configuration of one proxy.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,12 +56,14 @@ pub struct Cluster {
 pub struct Server {
     /// The name shown to people and used in hints; the address where none is given.
     pub name: String,
-    /// `host:port`; IPv6 hosts in brackets.
+    /// `host:port`, IPv6 hosts in brackets; or `unix:` and a path.
     pub address: String,
     /// Share of reads relative to the other replicas; 0 takes none.
     pub weight: u32,
     /// Takes no new statements; for maintenance.
     pub draining: bool,
+    /// Connections begin with a header of the PROXY protocol that says they are the proxy's own.
+    pub proxy_protocol: bool,
 }
 
 /// The account for health checks and catalog, and how often it is used.
@@ -117,8 +120,29 @@ pub struct Listen {
     pub tls: FrontTls,
     /// How long a verified password is trusted before a server is asked again.
     pub auth_cache: Duration,
+    /// A Unix socket to connect to, beside the port.
+    pub socket: Option<ListenSocket>,
+    /// Load balancers that say who their clients are.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether LOAD DATA LOCAL works.
+    pub local_infile: bool,
     /// What clients are offered; none compresses unless it asks for it.
     pub compression: Vec<CompressionAlgorithm>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSocket {
+    pub path: PathBuf,
+    /// Who may connect, as the file's mode.
+    pub mode: u32,
+}
+
+/// Who may, or must, begin a connection with a header of the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    pub from: Vec<Network>,
+    /// A connection from there without a header is refused.
+    pub required: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,6 +354,9 @@ impl Default for Config {
                     client_ca: None,
                 },
                 auth_cache: Duration::from_secs(300),
+                socket: None,
+                proxy_protocol: None,
+                local_infile: true,
                 compression: vec![CompressionAlgorithm::Zlib, CompressionAlgorithm::Zstd],
             },
             routing: Routing {

@@ -34,7 +34,13 @@ pub(super) fn read(cluster: &Section<'_, '_>) -> Vec<Server> {
 fn server(entry: &Value<'_, '_>) -> Option<Server> {
     if entry.is_text() {
         let address = address(entry)?;
-        return Some(Server { name: address.clone(), address, weight: 1, draining: false });
+        return Some(Server {
+            name: address.clone(),
+            address,
+            weight: 1,
+            draining: false,
+            proxy_protocol: false,
+        });
     }
     if !entry.is_table() {
         entry.mistyped(
@@ -53,9 +59,11 @@ fn server(entry: &Value<'_, '_>) -> Option<Server> {
     let name = section.get("name").and_then(|value| name(&value));
     let weight = section.number("weight", 1, 0..=WEIGHT_MAX);
     let draining = section.flag("draining", false);
+    let proxy_protocol = section.flag("proxy_protocol", false);
     section.finish();
     let address = address?;
-    Some(Server { name: name.unwrap_or_else(|| address.clone()), address, weight, draining })
+    let name = name.unwrap_or_else(|| address.clone());
+    Some(Server { name, address, weight, draining, proxy_protocol })
 }
 
 fn complain_of_twin(entry: &Value<'_, '_>, server: &Server, others: &[Server]) {
@@ -82,20 +90,24 @@ fn name(value: &Value<'_, '_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port`, as `host:port`.
+/// `host`, `host:port`, `[v6]`, `[v6]:port`, as `host:port`; `unix:/path` as it is.
 fn address(value: &Value<'_, '_>) -> Option<String> {
     let text = value.text()?;
     let address = complete(text);
     if address.is_none() {
         value.wrong(
             format!("{text:?} is not host:port"),
-            "write it as in \"10.0.0.1:3306\", \"db1.example.org:3306\" or \"[fd00::1]:3306\"",
+            "write it as in \"10.0.0.1:3306\", \"db1.example.org:3306\", \"[fd00::1]:3306\" or \"unix:/run/mysqld.sock\"",
         );
     }
     address
 }
 
 fn complete(text: &str) -> Option<String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let good = path.starts_with('/') && path.len() <= 100 && path.chars().all(|c| c.is_ascii_graphic());
+        return good.then(|| text.to_owned());
+    }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
         _ => (text, DEFAULT_PORT),

@@ -32,9 +32,16 @@ fn without_default(config: &Config, path: &str) -> Option<String> {
         "listen.tls.certificate" => file(&front.certificate),
         "listen.tls.key" => file(&front.key),
         "listen.tls.client_ca" => file(&front.client_ca),
+        "listen.socket" => config.listen.socket.as_ref().map(|socket| socket.path.display().to_string()),
+        "listen.proxy_protocol" => config.listen.proxy_protocol.as_ref().map(networks),
         "admin.users" => names(&config.admin.users),
         _ => None,
     }
+}
+
+fn networks(rule: &super::ProxyProtocol) -> String {
+    let from: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
+    format!("from {}{}", from.join(", "), if rule.required { ", required" } else { "" })
 }
 
 fn servers(config: &Config) -> String {
@@ -48,6 +55,9 @@ fn servers(config: &Config) -> String {
         }
         if server.draining {
             shown.push_str(" draining");
+        }
+        if server.proxy_protocol {
+            shown.push_str(" proxy_protocol");
         }
         shown
     });

@@ -12,6 +12,9 @@ use crate::wire::{Compression, Malformed};
 /// No frame needs a window larger than all it can hold. A peer that asks for more asks for memory.
 const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
+/// A frame longer than this is packed in haste: the thread has other connections to serve.
+const QUICK_LEN: usize = 1 << 20;
+
 /// An unpacker that has held more than this in one frame is not kept.
 const KEPT_FRAME_MAX: usize = 1 << 20;
 
@@ -29,7 +32,12 @@ pub(super) fn pack(compression: Compression, plain: &[u8], out: &mut Vec<u8>) ->
     out.reserve_exact(room);
     match compression {
         Compression::Zlib => ZLIB_PACKER.with_borrow_mut(|packer| {
-            let packer = packer.get_or_insert_with(|| Compress::new(flate2::Compression::default(), true));
+            let mut quick = None;
+            let packer = if plain.len() > QUICK_LEN {
+                quick.insert(Compress::new(flate2::Compression::fast(), true))
+            } else {
+                packer.get_or_insert_with(|| Compress::new(flate2::Compression::default(), true))
+            };
             packer.reset();
             let packed = packer.compress_vec(plain, out, FlushCompress::Finish);
             matches!(packed, Ok(Status::StreamEnd)) && out.len() <= room

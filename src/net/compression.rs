@@ -6,13 +6,16 @@ use std::mem;
 use bytes::{Buf, BytesMut};
 
 use super::codec::{Unpacker, pack};
-use crate::wire::{Compression, FRAME_HEADER_LEN, FrameHeader, Malformed, PacketWalk};
+use crate::wire::{Compression, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Malformed, PacketWalk};
 
 /// What is shorter goes as it is, as servers do.
 const PACK_LEN_MIN: usize = 50;
 
-/// Plain bytes in one frame of ours, and unpacked in one go.
+/// Plain bytes after which a frame of ours is full, and unpacked in one go.
 const PIECE_LEN: usize = 64 * 1024;
+
+/// What a header can say.
+const FRAME_LEN_MAX: usize = 0xFF_FFFF;
 
 /// Whom the connection leads to: the client begins commands, the server answers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,9 @@ pub(super) struct Frames {
     current: Command,
     /// Commands that the client sent ahead.
     ahead: VecDeque<Command>,
+    /// The beginning of a packet for a client, kept until there is all of it: client libraries of wide use do not read
+    /// packets that are spread over more than two frames, and servers do not send such.
+    held: Vec<u8>,
     /// Packets as the server sends them are numbered by another count than those of plain connections, and nobody
     /// looks at it there. What is passed on must have plain numbers.
     numbers: Numbers,
@@ -78,6 +84,7 @@ impl Frames {
             unpacked: 0,
             current: Command::default(),
             ahead: VecDeque::new(),
+            held: Vec::new(),
             numbers: Numbers::default(),
         }
     }
@@ -101,7 +108,7 @@ impl Frames {
         }
     }
 
-    /// Nothing is held of a frame begun.
+    /// Nothing is left of a frame begun.
     pub(super) fn is_at_rest(&self) -> bool {
         self.raw.is_empty() && matches!(self.reading, Reading::Header)
     }
@@ -198,19 +205,45 @@ impl Frames {
         Ok(())
     }
 
-    /// `plain` in frames.
+    /// `plain` in frames, except for the beginning of a packet of which there is more to come.
     pub(super) fn pack(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(plain.len().min(PIECE_LEN) / 2 + FRAME_HEADER_LEN);
-        let mut packed = Vec::new();
-        for piece in plain.chunks(PIECE_LEN) {
-            let is_packed = piece.len() >= PACK_LEN_MIN && pack(self.compression, piece, &mut packed);
-            let (bytes, plain_len) = if is_packed { (&packed[..], piece.len()) } else { (piece, 0) };
-            let header = FrameHeader { len: bytes.len(), sequence: self.current.next, plain_len };
-            self.current.next = self.current.next.wrapping_add(1);
-            out.extend_from_slice(&header.bytes());
-            out.extend_from_slice(bytes);
+        if self.peer == Peer::Server {
+            plain.chunks(PIECE_LEN).for_each(|piece| self.push_frame(piece, &mut out));
+            return out;
         }
+        let mut held = mem::take(&mut self.held);
+        let bytes = if held.is_empty() {
+            plain
+        } else {
+            held.extend_from_slice(plain);
+            &held
+        };
+        let (mut begin, mut at) = (0, 0);
+        while let Some(header) = Header::read(&bytes[at..])
+            && bytes.len() - at >= HEADER_LEN + header.len
+        {
+            at += HEADER_LEN + header.len;
+            if at - begin >= PIECE_LEN {
+                bytes[begin..at].chunks(FRAME_LEN_MAX).for_each(|piece| self.push_frame(piece, &mut out));
+                begin = at;
+            }
+        }
+        if at > begin {
+            self.push_frame(&bytes[begin..at], &mut out);
+        }
+        self.held = if at == 0 && !held.is_empty() { held } else { bytes[at..].to_vec() };
         out
+    }
+
+    fn push_frame(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+        let mut packed = Vec::new();
+        let is_packed = plain.len() >= PACK_LEN_MIN && pack(self.compression, plain, &mut packed);
+        let (bytes, plain_len) = if is_packed { (&packed[..], plain.len()) } else { (plain, 0) };
+        let header = FrameHeader { len: bytes.len(), sequence: self.current.next, plain_len };
+        self.current.next = self.current.next.wrapping_add(1);
+        out.extend_from_slice(&header.bytes());
+        out.extend_from_slice(bytes);
     }
 
     /// Counts the packets of what is sent to a server: those of its reply go on from there.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::codec::pack;
 use super::compression::{Frames, Peer};
-use crate::wire::{Compression, FrameHeader, Malformed, push_packet};
+use crate::wire::{Compression, FrameHeader, Header, Malformed, push_packet};
 
 const WAYS: [Compression; 2] = [Compression::Zlib, Compression::Zstd { level: 3 }];
 
@@ -54,12 +54,41 @@ fn what_is_packed_unpacks_in_any_pieces() {
     }
 }
 
+/// Client libraries read two frames for a packet and no more.
+#[test]
+fn clients_get_packets_whole() {
+    let packets = [message(9, 1), message(300_000, 2), message(1, 3), message(2, 4)].concat();
+    for piece in [1, 3, 5, 8192, usize::MAX] {
+        let mut frames = Frames::new(Compression::Zlib, Peer::Client);
+        let mut wire = Vec::new();
+        for piece in packets.chunks(piece) {
+            wire.extend_from_slice(&frames.pack(piece));
+        }
+        let mut rest = &wire[..];
+        let mut came = Vec::new();
+        while let Some(header) = FrameHeader::read(rest) {
+            let (one, next) = rest.split_at(7 + header.len);
+            let mut reader = Frames::new(Compression::Zlib, Peer::Server);
+            reader.begin_command(0);
+            let plain = unpack(&mut reader, one, usize::MAX).expect("well-formed");
+            let mut at = 0;
+            while let Some(packet) = Header::read(&plain[at..]) {
+                at += 4 + packet.len;
+            }
+            assert_eq!(at, plain.len(), "whole packets only");
+            came.push(plain.len());
+            rest = next;
+        }
+        assert_eq!(came.iter().sum::<usize>(), packets.len(), "{piece}");
+    }
+}
+
 #[test]
 fn short_and_random_bytes_go_as_they_are() {
     let noise: Vec<u8> = (0..400_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for way in WAYS {
         for plain in [&b"\x01\0\0\0\x0e"[..], &noise[..200]] {
-            let wire = Frames::new(way, Peer::Client).pack(plain);
+            let wire = Frames::new(way, Peer::Server).pack(plain);
             assert_eq!(FrameHeader::read(&wire).expect("a header").plain_len, 0, "{way:?}");
             assert_eq!(wire[7..], *plain);
         }
@@ -145,23 +174,23 @@ fn replies_are_numbered_after_their_own_command() {
     frames.raw.extend_from_slice(&frame(1, 0, &first[9..]));
     frames.unpack(&mut input).expect("well-formed");
     frames.begin_command(input.len());
-    assert_eq!(numbers(&frames.pack(b"reply")), [2]);
+    assert_eq!(numbers(&frames.pack(&message(5, 1))), [2]);
     frames.raw.extend_from_slice(&frame(0, 0, &second));
     frames.unpack(&mut input).expect("well-formed");
-    assert_eq!(numbers(&frames.pack(&vec![1; 100_000])), [3, 4]);
+    assert_eq!(numbers(&frames.pack(&[message(70_000, 2), message(7, 3)].concat())), [3, 4]);
     let _ = input.split_to(first.len());
     frames.begin_command(input.len());
-    assert_eq!(numbers(&frames.pack(b"reply")), [1]);
+    assert_eq!(numbers(&frames.pack(&message(5, 1))), [1]);
     let _ = input.split_to(second.len());
     // A file asked for: the client's frames go on from the server's.
     frames.raw.extend_from_slice(&frame(2, 0, b"\x01\0\0\x02x\0\0\0\x03"));
     frames.unpack(&mut input).expect("well-formed");
-    assert_eq!(numbers(&frames.pack(b"reply")), [3]);
+    assert_eq!(numbers(&frames.pack(&message(5, 1))), [3]);
     frames.raw.extend_from_slice(&frame(0, 0, &second));
     input.clear();
     frames.unpack(&mut input).expect("well-formed");
     frames.begin_command(input.len());
-    assert_eq!(numbers(&frames.pack(b"reply")), [1]);
+    assert_eq!(numbers(&frames.pack(&message(5, 1))), [1]);
 }
 
 #[test]

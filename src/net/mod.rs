@@ -42,6 +42,11 @@ impl Channel {
         &self.stream
     }
 
+    /// For what is no packet.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
     /// Gives the stream back, for a TLS handshake. Fails when bytes were read ahead: a peer that speaks
     /// before the handshake it asked for is broken or hostile.
     pub fn into_stream(self) -> io::Result<Stream> {
@@ -180,6 +185,9 @@ impl Channel {
             Some(frames) => {
                 frames.count_packets(bytes);
                 let packed = frames.pack(bytes);
+                if packed.is_empty() {
+                    return Ok(());
+                }
                 self.stream.write_all(&packed).await?;
             }
         }
@@ -230,8 +238,28 @@ impl Channel {
         if !self.input.is_empty() {
             return self.read_message(limit).await;
         }
-        let mut header = [0; wire::HEADER_LEN];
-        self.stream.read_exact(&mut header).await?;
+        let header = self.read_head().await?;
+        self.read_message_behind(header, limit).await
+    }
+
+    /// The first bytes of a packet, or of what comes in its place. Nothing may have been read ahead.
+    pub async fn read_head(&mut self) -> io::Result<[u8; wire::HEADER_LEN]> {
+        let mut head = [0; wire::HEADER_LEN];
+        self.read_exact(&mut head).await?;
+        Ok(head)
+    }
+
+    /// Takes so many bytes and not one too many.
+    pub async fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.stream.read_exact(bytes).await.map(drop)
+    }
+
+    /// As `read_message_alone`, for a packet whose header was taken already.
+    pub async fn read_message_behind(
+        &mut self,
+        header: [u8; wire::HEADER_LEN],
+        limit: usize,
+    ) -> io::Result<(Vec<u8>, u8)> {
         let Some(wire::Header { len, sequence }) = wire::Header::read(&header) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
@@ -245,11 +273,16 @@ impl Channel {
 
     /// Sends `payload` as one message. Returns the sequence number after it.
     pub async fn write_message(&mut self, payload: &[u8], sequence: u8) -> io::Result<u8> {
-        let mut out = Vec::with_capacity(payload.len() + wire::HEADER_LEN);
-        let next = wire::push_packet(&mut out, payload, sequence);
         if sequence == 0 {
             self.begin_command();
         }
+        self.write_packet(payload, sequence).await
+    }
+
+    /// As `write_message`, for what belongs to a command begun, whatever its number.
+    pub async fn write_packet(&mut self, payload: &[u8], sequence: u8) -> io::Result<u8> {
+        let mut out = Vec::with_capacity(payload.len() + wire::HEADER_LEN);
+        let next = wire::push_packet(&mut out, payload, sequence);
         self.write_all(&out).await?;
         Ok(next)
     }

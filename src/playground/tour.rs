@@ -56,6 +56,7 @@ pub fn config(cluster: &Cluster, port: u16) -> Result<Config, Error> {
             address: server.address(),
             weight: 1,
             draining: false,
+            proxy_protocol: false,
         })
         .collect();
     config.cluster.control.user = CONTROL.user.to_owned();

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
     self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
-    PreparedHead, Progress, ResponseTracker, STATEMENT_ID, SessionChange, code,
+    PreparedHead, Progress, ResponseTracker, STATEMENT_ID, SessionChange, capability, code,
 };
 
 /// A command about to be sent.
@@ -252,6 +252,10 @@ impl Passage<'_> {
                 let at = HEADER_LEN + STATEMENT_ID.start..HEADER_LEN + STATEMENT_ID.end;
                 packet[at].copy_from_slice(&id.to_le_bytes());
                 Ok(Instead::Other(packet))
+            }
+            // No server asks for what was not agreed on, unless it is not one of ours.
+            Kind::LocalInfile if backend.conn.capabilities & capability::LOCAL_FILES == 0 => {
+                Err(self.server_failure(nonsense(Malformed("a file that may not be asked for"))))
             }
             Kind::LocalInfile => Ok(Instead::Same),
         }

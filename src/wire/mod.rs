@@ -11,6 +11,7 @@ mod frame;
 mod greeting;
 pub mod handshake;
 mod ok;
+mod proxy_protocol;
 mod query;
 pub mod read;
 mod response;
@@ -31,6 +32,7 @@ pub use frame::{HEADER_LEN, Header, MAX_PAYLOAD, push_packet, whole_message};
 pub use greeting::Greeting;
 pub use handshake::HandshakeResponse;
 pub use ok::{OkPacket, SessionChange, eof_packet};
+pub use proxy_protocol::{LOCAL_HEADER, ProxyHeader, begins_proxy_header};
 pub use query::statement_range;
 pub use response::{Event, Expect, Kind, Outcome, Progress, ResponseTracker};
 

@@ -123,6 +123,7 @@ pub(crate) fn config() -> Config {
         address: format!("10.0.0.{id}:3306"),
         weight: 1,
         draining: false,
+        proxy_protocol: false,
     };
     config.cluster.servers = (1..=3).map(server).collect();
     config.cluster.control.user = "pointsman".to_owned();
@@ -169,7 +170,7 @@ fn explain(text: &str, view: &View, asker: &Asker) -> Answer {
 fn asker() -> Asker {
     Asker {
         user: "admin".to_owned(),
-        peer: SocketAddr::from(([127, 0, 0, 1], 50_000)),
+        peer: SocketAddr::from(([127, 0, 0, 1], 50_000)).into(),
         schema: None,
         connection_id: 9,
     }
@@ -203,7 +204,7 @@ fn sessions() -> Vec<SessionView> {
     let session = |id: u32, user: &str, activity| SessionView {
         id,
         user: user.into(),
-        peer: SocketAddr::from(([10, 1, 0, id as u8], 40_000)),
+        peer: SocketAddr::from(([10, 1, 0, id as u8], 40_000)).into(),
         schema: Some("shop".into()),
         activity,
         since: Duration::from_millis(1_250),

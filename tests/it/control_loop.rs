@@ -52,6 +52,7 @@ fn cluster(servers: &[(&str, SocketAddr)]) -> config::Cluster {
         address: address.to_string(),
         weight: 1,
         draining: false,
+        proxy_protocol: false,
     };
     cluster.servers = servers.iter().map(server).collect();
     cluster.control.user = "control".to_owned();

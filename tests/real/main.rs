@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
 
 mod admin;
+mod arrivals;
 mod binary;
 mod clusters;
+mod compression;
 mod faults;
 mod large;
 mod leaks;

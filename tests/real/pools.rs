@@ -29,7 +29,7 @@ async fn a_variable_the_server_lacks_is_not_tracked(flavour: Flavour) -> Result<
         address: cluster.primary.address().into(),
         tls: Arc::new(BackendTlsSetup::load(&config.cluster.tls)?),
         connect_timeout: Duration::from_secs(10),
-        compression: None,
+        compression: None, proxy_protocol: false,
     };
     let pool = Pool::new(ServerId(0), target, config.pool, SessionSetup { tracked });
     let credential = Credential { user: APP.user.to_owned(), password: Password::clear(APP.password) };

@@ -19,7 +19,7 @@ use crate::clusters::shared;
 pub(crate) struct Proxy {
     pub(crate) running: Running,
     /// Dropped, the proxy could no longer be told to stop.
-    _trigger: Trigger,
+    trigger: Trigger,
 }
 
 /// The proxy before the shared cluster; tests must not stop or reconfigure it.
@@ -44,7 +44,13 @@ impl Proxy {
         change(&mut config);
         let (trigger, shutdown) = shutdown::channel();
         let running = app::start(config, shutdown).await?;
-        Ok(Self { running, _trigger: trigger })
+        Ok(Self { running, trigger })
+    }
+
+    /// Drains and waits for the end.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.trigger.drain();
+        self.running.finished().await
     }
 
     pub(crate) fn opts(&self, account: Account) -> OptsBuilder {

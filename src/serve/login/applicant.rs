@@ -15,11 +15,7 @@ pub(super) struct Applicant {
 }
 
 impl Applicant {
-    pub(super) fn from_response(
-        response: &HandshakeResponse<'_>,
-        offered: u32,
-        peer: PeerAddress,
-    ) -> Self {
+    pub(super) fn from_response(response: &HandshakeResponse<'_>, offered: u32, peer: PeerAddress) -> Self {
         // TLS is a matter of the connection and not of the session.
         let capabilities = response.capabilities & offered & !capability::SSL;
         let login = Login {

@@ -27,6 +27,9 @@ pub enum LoginError {
     /// A server refused for another reason than the password; its own words.
     #[error("a server refused: {0}")]
     Refused(ErrPacket),
+    /// What the PROXY protocol says of the client, or that it says nothing, cannot be accepted.
+    #[error("PROXY protocol: {0}")]
+    Announced(&'static str),
     /// No server could be asked; the reason of each.
     #[error("no server could verify the login: {0}")]
     NoServer(String),
@@ -36,7 +39,7 @@ impl LoginError {
     /// What the client is told before the connection is closed; `None` where it cannot or need not be.
     pub fn packet(&self) -> Option<ErrPacket> {
         Some(match self {
-            LoginError::Client(_) | LoginError::Tls(_) => return None,
+            LoginError::Client(_) | LoginError::Tls(_) | LoginError::Announced(_) => return None,
             LoginError::Malformed(_) => ErrPacket::new(code::HANDSHAKE, "Bad handshake"),
             LoginError::TimedOut => {
                 ErrPacket::new(code::NET_READ_INTERRUPTED, "Got timeout reading communication packets")

@@ -4,15 +4,17 @@ use std::io;
 
 use zeroize::Zeroizing;
 
-use super::exchange::Exchange;
+use super::exchange::{Announced, Exchange};
 use super::{FrontLogin, Hello, LoginError};
 use crate::flavour::Flavour;
+use crate::net::PeerAddress;
 use crate::wire::auth::{self, NONCE_LEN, Plugin};
 use crate::wire::{Greeting, Malformed, capability, handshake, status};
 
 /// What both sides may agree on.
 pub(super) fn offered(flavour: Flavour, front: &FrontLogin) -> u32 {
-    capability::offered_to_clients(flavour == Flavour::MySql, front.tls.is_some()) & !front.withheld | front.extra
+    capability::offered_to_clients(flavour == Flavour::MySql, front.tls.is_some()) & !front.withheld
+        | front.extra
 }
 
 /// `VERSION()` as greetings have it. MariaDB before 11 puts a MySQL version before its own, and there are clients
@@ -21,6 +23,20 @@ pub(super) fn greeted_version(version: &str, flavour: Flavour) -> String {
     match flavour {
         Flavour::MariaDb if version.starts_with("10.") => format!("5.5.5-{version}"),
         _ => version.to_owned(),
+    }
+}
+
+/// Whether the peer is a load balancer that may, or must, say who its client is.
+fn announced(front: &FrontLogin, peer: PeerAddress) -> Announced {
+    match &front.proxy_protocol {
+        Some(rule) if peer.ip().is_some_and(|ip| rule.trusts(ip)) => {
+            if rule.required {
+                Announced::Always
+            } else {
+                Announced::Maybe
+            }
+        }
+        _ => Announced::Never,
     }
 }
 
@@ -36,6 +52,7 @@ pub(super) async fn greet(
     hello: &Hello<'_>,
     nonce: [u8; NONCE_LEN],
     front: &FrontLogin,
+    peer: &mut PeerAddress,
 ) -> Result<Zeroizing<Vec<u8>>, LoginError> {
     // What most clients of the flavour speak, and what most accounts have.
     let plugin = match hello.flavour {
@@ -53,7 +70,10 @@ pub(super) async fn greet(
         plugin: plugin.name().to_owned(),
     };
     exchange.send(&greeting.payload()).await?;
-    let first = exchange.receive_alone().await?;
+    let (first, client) = exchange.receive_first(announced(front, *peer)).await?;
+    if let Some(client) = client {
+        *peer = client.into();
+    }
     let asks_for_tls = handshake::client_capabilities(&first)? & capability::SSL != 0;
     match &front.tls {
         Some(tls) if asks_for_tls => {

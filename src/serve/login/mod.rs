@@ -33,7 +33,7 @@ use self::greet::{fresh_nonce, greet, offered};
 use super::accounts::{AccountLookup, CredentialCache};
 use super::tls::FrontTlsSetup;
 use crate::backend::{Conn, Credential};
-use crate::config::User;
+use crate::config::{ProxyProtocol, User};
 use crate::flavour::Flavour;
 use crate::net::{Channel, Peer, PeerAddress};
 use crate::topology::ServerId;
@@ -55,6 +55,8 @@ pub struct FrontLogin {
     /// Capability flags offered beyond those that every front offers, and those of them that are not offered.
     pub extra: u32,
     pub withheld: u32,
+    /// Load balancers that say who their clients are.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What the greeting says of us.
@@ -102,11 +104,11 @@ pub struct Session {
 /// Greets the client and lets it log in. A client that fails has been told why and was cut off.
 pub async fn log_in(channel: Channel, hello: &Hello<'_>, front: &FrontLogin) -> Result<LoggedIn, LoginError> {
     let deadline = deadline(front);
-    let peer = channel.stream().peer().map_err(LoginError::Client)?;
+    let mut peer = channel.stream().peer().map_err(LoginError::Client)?;
     let mut exchange = Exchange::new(channel, 0);
     let result: Result<_, LoginError> = async {
         let nonce = fresh_nonce()?;
-        let response = in_time(deadline, greet(&mut exchange, hello, nonce, front)).await?;
+        let response = in_time(deadline, greet(&mut exchange, hello, nonce, front, &mut peer)).await?;
         let response = HandshakeResponse::parse(&response)?;
         let offered = offered(hello.flavour, front);
         let applicant = Applicant::from_response(&response, offered, peer);

@@ -109,6 +109,7 @@ proptest! {
             schema: schema.as_deref(),
             plugin: Some(b"mysql_native_password"),
             attributes,
+            zstd_level: 0,
         };
         let payload = response.payload();
         prop_assert_eq!(&HandshakeResponse::parse(&payload).expect("our own packet"), &response);

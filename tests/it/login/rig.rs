@@ -99,7 +99,7 @@ pub(super) fn backend_tls(mode: BackendTlsMode, ca: Option<PathBuf>) -> Arc<Back
 }
 
 pub(super) fn target(address: impl Into<Arc<str>>, tls: &Arc<BackendTlsSetup>) -> Target {
-    Target { address: address.into(), tls: Arc::clone(tls), connect_timeout: PATIENCE, compression: None }
+    Target { address: address.into(), tls: Arc::clone(tls), connect_timeout: PATIENCE, compression: None, proxy_protocol: false }
 }
 
 pub(super) fn credential(user: &str, password: &str) -> Credential {
@@ -216,6 +216,7 @@ pub(super) fn front(users: &[(&str, &str)]) -> FrontLogin {
         login_timeout: PATIENCE,
         extra: 0,
         withheld: 0,
+        proxy_protocol: None,
     }
 }
 
