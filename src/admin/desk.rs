@@ -82,6 +82,7 @@ impl Desk {
             id: info.id,
             user: seen.user,
             peer: info.peer,
+            program: info.program.clone(),
             schema: seen.schema,
             activity: info.activity(),
             since: self.house.registry.in_activity_for(info, now),

@@ -34,6 +34,8 @@ pub struct SessionView {
     pub id: u32,
     pub user: Arc<str>,
     pub peer: PeerAddress,
+    /// What the client says it is.
+    pub program: Option<Arc<str>>,
     pub schema: Option<Arc<str>>,
     pub activity: Activity,
     /// How long it has been doing that.

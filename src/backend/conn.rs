@@ -14,7 +14,7 @@ use crate::net::{Channel, Peer, Stream};
 use crate::wire::auth::{ClientError, ClientLogin, ClientStep, Password};
 use crate::wire::{
     Command, Compression, ErrPacket, Greeting, HEADER_LEN, HandshakeResponse, LOCAL_HEADER, Malformed,
-    OkPacket, capability, handshake, push_packet,
+    OkPacket, capability, handshake, push_attribute, push_packet,
 };
 
 /// Largest packet a server may send before the login is over.
@@ -56,8 +56,6 @@ pub struct Login {
     /// Numbers over 255 do not fit into a login: the session begins with utf8mb4_general_ci then.
     pub collation: u16,
     pub schema: Option<String>,
-    /// Connection attributes in wire form.
-    pub attributes: Vec<u8>,
 }
 
 /// A session on a server, logged in and not in the midst of anything.
@@ -228,7 +226,7 @@ async fn log_in(
         auth: &answer,
         schema: login.schema.as_deref().map(str::as_bytes),
         plugin: Some(plugin.as_bytes()),
-        attributes: &login.attributes,
+        attributes: &own_attributes(),
         zstd_level: plan.compression.map_or(0, Compression::level),
     };
     sequence = send(&mut channel, &response.payload(), sequence).await?;
@@ -244,6 +242,22 @@ async fn log_in(
             }
         }
     }
+}
+
+/// What servers are told of who connects. Connections are shared, so it is the proxy and none of its clients.
+fn own_attributes() -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in [
+        ("_client_name", "pointsman"),
+        ("_client_version", env!("CARGO_PKG_VERSION")),
+        ("_os", std::env::consts::OS),
+        ("_platform", std::env::consts::ARCH),
+        ("_pid", &std::process::id().to_string()),
+        ("program_name", "pointsman"),
+    ] {
+        push_attribute(&mut block, name, value);
+    }
+    block
 }
 
 /// Reads the packet numbered `expected`. Returns the number after it.

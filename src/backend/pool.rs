@@ -60,7 +60,6 @@ pub struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Opening {
     pub credential: Arc<Credential>,
-    pub attributes: Arc<[u8]>,
     pub schema: Option<Arc<str>>,
 }
 
@@ -253,7 +252,6 @@ impl Pool {
             client_capabilities: wanted.key.profile,
             collation: wanted.key.collation,
             schema: wanted.opening.schema.as_deref().map(str::to_owned),
-            attributes: wanted.opening.attributes.to_vec(),
         };
         let limit = self.limits.connect_timeout;
         let opened = async {

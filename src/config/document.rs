@@ -47,8 +47,8 @@ pub(super) const KEYS: &[Key] = &[
         "cluster",
         "servers",
         "Every server of the cluster. Roles are discovered, never declared.\n\
-         Each is \"host:port\" or \"unix:/path\", or a table: { address = \"host:port\", name = \"east\", weight = 1,\n\
-         draining = false, proxy_protocol = false }.\n\
+         Each is \"host:port\" or \"unix:/path\", or a table with more to say:\n\
+         { address = \"host:port\", name = \"east\", weight = 1, draining = false, proxy_protocol = false }.\n\
          name: what people and hints call it (default: the address). weight: share of reads, 0 to 1000, 0 takes\n\
          none. draining: takes no new statements. proxy_protocol: applications' connections begin with a header of the\n\
          PROXY protocol, version 2. It says LOCAL and names no client, because connections are shared; health checks\n\

@@ -55,7 +55,9 @@ impl Door {
     /// Connects and logs in. The caller bounds the time: the client itself has no timeouts.
     pub(super) async fn open(&self) -> Result<Conn, Failure> {
         let addresses = self.addresses().await?;
-        let opened = Conn::new(self.options(&addresses, tls(&self.account.tls))).await;
+        // This client cannot speak TLS over a Unix socket, where nobody listens in anyway.
+        let tls = if self.socket.is_some() { None } else { tls(&self.account.tls) };
+        let opened = Conn::new(self.options(&addresses, tls)).await;
         let opened = match opened {
             Err(Error::Driver(DriverError::NoClientSslFlagFromServer))
                 if self.account.tls.mode == BackendTlsMode::Preferred =>

@@ -29,6 +29,8 @@ pub struct SessionInfo {
     /// What the client knows as its connection id.
     pub id: u32,
     pub peer: PeerAddress,
+    /// What the client says it is.
+    pub program: Option<Arc<str>>,
     /// How its connections are opened; an operator's KILL is said in its name.
     login: (Key, Opening),
     pub connected: Instant,
@@ -108,11 +110,18 @@ impl Registry {
         }
     }
 
-    pub fn add(&self, id: u32, peer: PeerAddress, wanted: &Wanted) -> Arc<SessionInfo> {
+    pub fn add(
+        &self,
+        id: u32,
+        peer: PeerAddress,
+        program: Option<Arc<str>>,
+        wanted: &Wanted,
+    ) -> Arc<SessionInfo> {
         let seen = Seen { user: Arc::clone(&wanted.key.user), ..Seen::default() };
         let info = Arc::new(SessionInfo {
             id,
             peer,
+            program,
             login: (wanted.key.clone(), wanted.opening.clone()),
             connected: Instant::now(),
             seen: Mutex::new(seen),

@@ -87,9 +87,8 @@ const PREFIX_LEN: usize = 64 * 1024;
 
 impl Session {
     pub(super) fn new(id: u32, logged_in: LoggedIn, house: Arc<House>) -> Self {
-        let LoggedIn {
-            channel, peer, credential, schema, capabilities, collation, attributes, backend, ..
-        } = logged_in;
+        let LoggedIn { channel, peer, program, credential, schema, capabilities, collation, backend, .. } =
+            logged_in;
         let user: Arc<str> = credential.user.as_str().into();
         let schema: Option<Arc<str>> = schema.map(Arc::from);
         let wanted = Wanted {
@@ -100,7 +99,7 @@ impl Session {
                 has_schema: schema.is_some(),
             },
             settings: Settings::with_schema(schema.clone()),
-            opening: Opening { credential, attributes: attributes.into(), schema },
+            opening: Opening { credential, schema },
         };
         if let Some((server, conn)) = backend {
             let (pool, wanted) = (Arc::clone(house.pool(server)), wanted.clone());
@@ -111,7 +110,7 @@ impl Session {
         let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
         let serializable = is_serializable(&wanted.settings, defaults.as_deref());
         Self {
-            info: house.registry.add(id, peer, &wanted),
+            info: house.registry.add(id, peer, program, &wanted),
             client: channel,
             capabilities,
             state: SessionState { autocommit, serializable, ..SessionState::default() },

@@ -1,5 +1,6 @@
 //! The MySQL protocol: bytes to packets to messages and back. No sockets.
 
+mod attributes;
 pub mod auth;
 pub mod capability;
 mod change_user;
@@ -23,6 +24,7 @@ pub mod text;
 mod text_tests;
 pub mod write;
 
+pub use attributes::{attribute, push_attribute};
 pub use change_user::ChangeUser;
 pub use command::Command;
 pub use compressed::{Compression, FRAME_HEADER_LEN, FrameHeader, PacketWalk, ZSTD_LEVELS};

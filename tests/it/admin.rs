@@ -205,6 +205,7 @@ fn sessions() -> Vec<SessionView> {
         id,
         user: user.into(),
         peer: SocketAddr::from(([10, 1, 0, id as u8], 40_000)).into(),
+        program: (id % 2 == 0).then(|| "billing".into()),
         schema: Some("shop".into()),
         activity,
         since: Duration::from_millis(1_250),

@@ -123,7 +123,7 @@ impl World {
                 address: format!("{name}:3306"),
                 weight: 1,
                 draining: false,
-        proxy_protocol: false,
+                proxy_protocol: false,
             });
             self.servers.push(FakeServer {
                 source: primary.filter(|_| !writes).map(str::to_owned),

@@ -19,6 +19,7 @@ use crate::load::{eventually, refusal};
 use crate::through::Proxy;
 
 both![
+    programs_are_known_by_name,
     load_balancers_name_their_clients,
     headers_that_may_not_be_sent_close_the_connection,
     clients_of_this_machine_use_the_socket,
@@ -57,6 +58,31 @@ fn via(proxy: &Proxy, balancer: SocketAddr) -> OptsBuilder {
 
 fn v2(rest: &[u8]) -> Vec<u8> {
     [b"\r\n\r\n\0\r\nQUIT\n", rest].concat()
+}
+
+async fn programs_are_known_by_name(flavour: Flavour) -> Result<()> {
+    let cluster = shared(flavour).await?;
+    let proxy = Proxy::start(cluster, |_| {}).await?;
+    let mut client = proxy.connect().await?;
+    let session = proxy.running.house.registry.get(client.id()).context("registered")?;
+    let program = session.program.clone().context("the client said what it is")?;
+    assert!(program.contains("real"), "{program}");
+    let thread: Option<u32> = client.query_first("SELECT 1 FROM fruit LIMIT 1").await?;
+    assert!(thread.is_some());
+    if flavour == Flavour::MySql {
+        // The servers are told of the proxy, and of no client: connections are shared.
+        client.query_drop("BEGIN").await?;
+        let (_, thread) = session.seen().backend.context("the transaction holds a connection")?;
+        let mut server = cluster.primary.connect(ROOT).await?;
+        let named: Vec<String> = server
+            .query(format!(
+                "SELECT ATTR_VALUE FROM performance_schema.session_connect_attrs \
+                 WHERE PROCESSLIST_ID = {thread} AND ATTR_NAME IN ('program_name', '_client_name')"
+            ))
+            .await?;
+        assert_eq!(named, ["pointsman", "pointsman"]);
+    }
+    Ok(())
 }
 
 async fn load_balancers_name_their_clients(flavour: Flavour) -> Result<()> {

@@ -29,14 +29,15 @@ async fn a_variable_the_server_lacks_is_not_tracked(flavour: Flavour) -> Result<
         address: cluster.primary.address().into(),
         tls: Arc::new(BackendTlsSetup::load(&config.cluster.tls)?),
         connect_timeout: Duration::from_secs(10),
-        compression: None, proxy_protocol: false,
+        compression: None,
+        proxy_protocol: false,
     };
     let pool = Pool::new(ServerId(0), target, config.pool, SessionSetup { tracked });
     let credential = Credential { user: APP.user.to_owned(), password: Password::clear(APP.password) };
     let wanted = Wanted {
         key: Key { user: APP.user.into(), profile: 0, collation: 45, has_schema: false },
         settings: Settings::default(),
-        opening: Opening { credential: Arc::new(credential), attributes: Arc::from([]), schema: None },
+        opening: Opening { credential: Arc::new(credential), schema: None },
     };
     // New, and after a reset that switches the trackers on again.
     for _ in 0..2 {

@@ -10,7 +10,8 @@ use pointsman::playground::Account;
 use pointsman::wire::auth::Password;
 use pointsman::wire::read::Cursor;
 use pointsman::wire::{
-    Command, Compression, ErrPacket, Expect, HEADER_LEN, Header, OkPacket, ResponseTracker, capability, push_packet,
+    Command, Compression, ErrPacket, Expect, HEADER_LEN, Header, OkPacket, ResponseTracker, capability,
+    push_packet,
 };
 
 pub(crate) struct Raw {

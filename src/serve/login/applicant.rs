@@ -1,12 +1,18 @@
 //! Who wants to log in, and how the session is to begin.
 
+use std::sync::Arc;
+
 use super::LoginError;
 use crate::backend::Login;
 use crate::net::PeerAddress;
-use crate::wire::{ChangeUser, HandshakeResponse, capability};
+use crate::wire::{ChangeUser, HandshakeResponse, attribute, capability};
+
+/// Characters of a program's name that are kept.
+const PROGRAM_NAME_MAX: usize = 64;
 
 pub(super) struct Applicant {
     pub(super) user: String,
+    pub(super) program: Option<Arc<str>>,
     pub(super) peer: PeerAddress,
     /// What both sides agreed on.
     pub(super) capabilities: u32,
@@ -22,9 +28,8 @@ impl Applicant {
             client_capabilities: capabilities,
             collation: u16::from(response.collation),
             schema: response.schema.map(text),
-            attributes: response.attributes.to_vec(),
         };
-        Self { user: text(response.user), peer, capabilities, login }
+        Self { user: text(response.user), program: program(response.attributes), peer, capabilities, login }
     }
 
     /// `capabilities` and `collation` are those of the session.
@@ -38,9 +43,8 @@ impl Applicant {
             client_capabilities: capabilities,
             collation: message.collation.unwrap_or(collation),
             schema: message.schema.map(text),
-            attributes: message.attributes.to_vec(),
         };
-        Self { user: text(message.user), peer, capabilities, login }
+        Self { user: text(message.user), program: program(message.attributes), peer, capabilities, login }
     }
 
     pub(super) fn schema(&self) -> Option<&str> {
@@ -54,6 +58,13 @@ impl Applicant {
     pub(super) fn denied(&self, with_password: bool) -> LoginError {
         LoginError::Denied { user: self.user.clone(), host: self.host(), with_password }
     }
+}
+
+/// What the client says it is. Shown to people, so cut to a length for them.
+fn program(attributes: &[u8]) -> Option<Arc<str>> {
+    let name = String::from_utf8_lossy(attribute(attributes, b"program_name")?);
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(PROGRAM_NAME_MAX).collect();
+    (!shown.is_empty()).then(|| shown.into())
 }
 
 /// Names that are not UTF-8 become those of no user and no schema.

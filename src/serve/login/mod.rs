@@ -77,8 +77,8 @@ pub struct LoggedIn {
     /// What both sides agreed on.
     pub capabilities: u32,
     pub collation: u16,
-    /// Connection attributes in wire form.
-    pub attributes: Vec<u8>,
+    /// What the client's connection attributes say it is.
+    pub program: Option<Arc<str>>,
     /// The session that a server was asked with, to be used or closed.
     pub backend: Option<(ServerId, Conn)>,
     pub admitted: Admitted,
@@ -186,7 +186,7 @@ async fn finish(
             schema: applicant.login.schema,
             capabilities: applicant.capabilities,
             collation: applicant.login.collation,
-            attributes: applicant.login.attributes,
+            program: applicant.program,
             backend: entry.backend,
             admitted: entry.admitted,
         }),

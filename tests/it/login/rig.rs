@@ -99,7 +99,13 @@ pub(super) fn backend_tls(mode: BackendTlsMode, ca: Option<PathBuf>) -> Arc<Back
 }
 
 pub(super) fn target(address: impl Into<Arc<str>>, tls: &Arc<BackendTlsSetup>) -> Target {
-    Target { address: address.into(), tls: Arc::clone(tls), connect_timeout: PATIENCE, compression: None, proxy_protocol: false }
+    Target {
+        address: address.into(),
+        tls: Arc::clone(tls),
+        connect_timeout: PATIENCE,
+        compression: None,
+        proxy_protocol: false,
+    }
 }
 
 pub(super) fn credential(user: &str, password: &str) -> Credential {
