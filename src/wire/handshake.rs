@@ -52,7 +52,8 @@ impl<'a> HandshakeResponse<'a> {
         let mut cursor = Cursor::new(payload);
         cursor.bytes(8)?;
         let collation = cursor.u8()?;
-        cursor.bytes(23)?;
+        cursor.bytes(19)?;
+        let capabilities = capability::joined(capabilities, cursor.u32()?);
         let user = cursor.nul_bytes()?;
         let auth = if has(capability::PLUGIN_AUTH_LENENC_DATA) {
             cursor.lenenc_bytes()?
@@ -119,10 +120,12 @@ impl<'a> HandshakeResponse<'a> {
 }
 
 fn push_head(out: &mut Vec<u8>, capabilities: u32, collation: u8) {
+    let (capabilities, mariadb) = capability::split(capabilities);
     out.extend_from_slice(&capabilities.to_le_bytes());
     out.extend_from_slice(&MAX_PACKET.to_le_bytes());
     out.push(collation);
-    out.extend_from_slice(&[0; 23]);
+    out.extend_from_slice(&[0; 19]);
+    out.extend_from_slice(&mariadb.to_le_bytes());
 }
 
 /// A text that ends with NUL, or with the packet where the client forgot the NUL.

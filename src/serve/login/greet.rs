@@ -6,16 +6,29 @@ use zeroize::Zeroizing;
 
 use super::exchange::{Announced, Exchange};
 use super::{FrontLogin, Hello, LoginError};
-use crate::flavour::Flavour;
+use crate::flavour::{Flavour, Version};
 use crate::net::PeerAddress;
 use crate::wire::auth::{self, NONCE_LEN, Plugin};
 use crate::wire::{Greeting, Malformed, capability, handshake, status};
 
 /// What both sides may agree on.
-pub(super) fn offered(flavour: Flavour, front: &FrontLogin) -> u32 {
-    capability::offered_to_clients(flavour == Flavour::MySql, front.tls.is_some()) & !front.withheld
-        | front.extra
+pub(super) fn offered(hello: &Hello<'_>, front: &FrontLogin) -> u32 {
+    let mysql = hello.flavour == Flavour::MySql;
+    let mut offered = capability::offered_to_clients(mysql, front.tls.is_some());
+    // What servers cannot do must not be agreed on with clients.
+    let number = Version::parse(hello.version).number;
+    if number < BULK_SINCE {
+        offered &= !capability::MARIADB_BULK;
+    }
+    if number < EXTENDED_METADATA_SINCE {
+        offered &= !capability::MARIADB_EXTENDED_METADATA;
+    }
+    (offered & !front.withheld) | front.extra
 }
+
+/// MariaDB's versions.
+const BULK_SINCE: u32 = 100_200;
+const EXTENDED_METADATA_SINCE: u32 = 100_502;
 
 /// `VERSION()` as greetings have it. MariaDB before 11 puts a MySQL version before its own, and there are clients
 /// that take it for a MySQL of this number without, and ask for collations it has not.
@@ -63,8 +76,7 @@ pub(super) async fn greet(
         version: greeted_version(hello.version, hello.flavour),
         thread_id: hello.thread_id,
         nonce,
-        capabilities: offered(hello.flavour, front),
-        mariadb_capabilities: 0,
+        capabilities: offered(hello, front),
         collation: hello.collation,
         status: status::AUTOCOMMIT,
         plugin: plugin.name().to_owned(),

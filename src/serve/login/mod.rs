@@ -110,7 +110,7 @@ pub async fn log_in(channel: Channel, hello: &Hello<'_>, front: &FrontLogin) -> 
         let nonce = fresh_nonce()?;
         let response = in_time(deadline, greet(&mut exchange, hello, nonce, front, &mut peer)).await?;
         let response = HandshakeResponse::parse(&response)?;
-        let offered = offered(hello.flavour, front);
+        let offered = offered(hello, front);
         let applicant = Applicant::from_response(&response, offered, peer);
         let opening = Opening::Answer { nonce, plugin: response.plugin, answer: response.auth };
         let entry = authenticate(&mut exchange, &applicant, opening, front, deadline).await?;

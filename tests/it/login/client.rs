@@ -34,7 +34,6 @@ fn greeting(extra: u32, without: u32) -> Vec<u8> {
         thread_id: 4711,
         nonce: *b"abcdefghijklmnopqrst",
         capabilities: (capability::offered_to_clients(true, false) | extra) & !without,
-        mariadb_capabilities: 0,
         collation: 255,
         status: status::AUTOCOMMIT,
         plugin: "caching_sha2_password".to_owned(),
