@@ -5,6 +5,7 @@
 mod admin;
 mod arrivals;
 mod binary;
+mod bulk;
 mod clusters;
 mod compression;
 mod faults;
