@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Desk};
 use crate::backend::{BackendTlsSetup, Pool, SessionSetup, Target};
-use crate::config::Config;
+use crate::config::{CompressionAlgorithm, Config, ListenSocket};
 use crate::control::{self, Control, Outlook};
 use crate::serve::accounts::CredentialCache;
 use crate::serve::login::{FrontLogin, Servers, listed};
@@ -26,9 +26,13 @@ use crate::serve::{
 use crate::shutdown::Shutdown;
 use crate::sql;
 use crate::topology::{self, Exclusion, Role, Snapshot, Standing};
+use crate::wire::{Compression, capability};
 
 /// How long clients are kept waiting at start for the first look at the servers.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// How hard zstd tries towards servers: its own default.
+const ZSTD_LEVEL: u8 = 3;
 
 /// Digests whose statistics are kept.
 const DIGEST_STATS_MAX: usize = 10_000;
@@ -68,6 +72,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     let bound = serve::bind(config.listen.address)
         .with_context(|| format!("cannot listen on {}", config.listen.address))?;
+    let bound = match &config.listen.socket {
+        Some(ListenSocket { path, mode }) => {
+            let socket = serve::BoundSocket::bind(path, *mode);
+            bound.with_socket(socket.with_context(|| format!("cannot listen on {}", path.display()))?)
+        }
+        None => bound,
+    };
     let front = bound.address()?;
     let desk_port = match config.admin.address {
         Some(address) => {
@@ -113,6 +124,8 @@ fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {
             address: server.address.as_str().into(),
             tls: Arc::clone(&tls),
             connect_timeout: config.pool.connect_timeout,
+            compression: config.cluster.compression.map(compression),
+            proxy_protocol: server.proxy_protocol,
         };
         Pool::new(topology::ServerId(index as u16), target, config.pool.clone(), setup)
     });
@@ -148,7 +161,17 @@ fn front_login(config: &Config, outlook: &Outlook, pools: &[Arc<Pool>]) -> anyho
         accounts: accounts::lookup(outlook.catalog.clone()),
         cache: CredentialCache::new(config.listen.auth_cache),
         login_timeout: config.listen.login_timeout,
+        extra: config.listen.compression.iter().fold(0, |flags, way| flags | compression(*way).flag()),
+        withheld: if config.listen.local_infile { 0 } else { capability::LOCAL_FILES },
+        proxy_protocol: config.listen.proxy_protocol.clone(),
     })
+}
+
+fn compression(algorithm: CompressionAlgorithm) -> Compression {
+    match algorithm {
+        CompressionAlgorithm::Zlib => Compression::Zlib,
+        CompressionAlgorithm::Zstd => Compression::Zstd { level: ZSTD_LEVEL },
+    }
 }
 
 /// Waits until there is a server to send clients to, but not for long: they are told what is wrong otherwise.

@@ -54,6 +54,9 @@ pub fn front_login(config: &Config) -> Result<FrontLogin, FrontKeyError> {
         accounts: Box::new(|_| None),
         cache: CredentialCache::new(Duration::ZERO),
         login_timeout: config.listen.login_timeout,
+        extra: 0,
+        withheld: 0,
+        proxy_protocol: None,
     })
 }
 
@@ -87,6 +90,7 @@ impl Desk {
             id: info.id,
             user: seen.user,
             peer: info.peer,
+            program: info.program.clone(),
             schema: seen.schema,
             activity: info.activity(),
             since: self.house.registry.in_activity_for(info, now),
@@ -114,7 +118,7 @@ impl Desk {
         };
         let spread = Spread {
             ticket: house.turns.load(Relaxed),
-            client: client_hash(asker.peer.ip()),
+            client: client_hash(asker.peer),
             in_use: &house.in_use(),
             avoid: &[],
         };

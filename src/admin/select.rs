@@ -1,6 +1,5 @@
 //! SELECT over the tables: an SQLite in memory, filled for one statement and gone with it.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rusqlite::functions::FunctionFlags;
@@ -12,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 use super::sqlite_text::{VARIABLE_FUNCTION, heading};
 use super::table::{Answer, Heading, Row, SCHEMA, Table, Value};
 use super::{View, tables, variables};
+use crate::net::PeerAddress;
 use crate::wire::text::TextType;
 use crate::wire::{ErrPacket, code};
 
@@ -34,7 +34,7 @@ const DUAL: &str = "dual";
 #[derive(Clone, Debug)]
 pub struct Asker {
     pub user: String,
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
     pub schema: Option<String>,
     pub connection_id: u32,
 }
@@ -110,7 +110,7 @@ fn fill(database: &Connection, table: &Table, rows: &[Row]) -> Result<(), Select
 
 fn add_functions(database: &Connection, asker: &Asker) -> Result<(), SelectError> {
     let flags = FunctionFlags::SQLITE_UTF8;
-    let user = format!("{}@{}", asker.user, asker.peer.ip());
+    let user = format!("{}@{}", asker.user, asker.peer.host());
     for name in ["user", "current_user", "session_user", "system_user"] {
         let user = user.clone();
         database.create_scalar_function(name, 0, flags, move |_| Ok(user.clone()))?;

@@ -1,11 +1,11 @@
 //! The proxy at one moment, as plain data: what every table is made of.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::Gauge;
 use crate::control::failover::lead::Shown;
+use crate::net::PeerAddress;
 use crate::route::Because;
 use crate::serve::Activity;
 use crate::sql::{Access, PinCause, PinSet, Statement};
@@ -38,7 +38,9 @@ pub struct PoolView {
 pub struct SessionView {
     pub id: u32,
     pub user: Arc<str>,
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
+    /// What the client says it is.
+    pub program: Option<Arc<str>>,
     pub schema: Option<Arc<str>>,
     pub activity: Activity,
     /// How long it has been doing that.

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use zeroize::Zeroizing;
 
 use super::tls::BackendTlsSetup;
 use crate::config::BackendTlsMode;
-use crate::net::{Channel, Stream};
+use crate::net::{Channel, Peer, Stream};
 use crate::wire::auth::{ClientError, ClientLogin, ClientStep, Password};
 use crate::wire::{
-    Command, ErrPacket, Greeting, HEADER_LEN, HandshakeResponse, Malformed, OkPacket, capability, handshake,
-    push_packet,
+    Command, Compression, ErrPacket, Greeting, HEADER_LEN, HandshakeResponse, LOCAL_HEADER, Malformed,
+    OkPacket, capability, handshake, push_attribute, push_packet,
 };
 
 /// Largest packet a server may send before the login is over.
@@ -30,11 +30,15 @@ const DEFAULT_COLLATION: u8 = 45;
 /// Where to connect.
 #[derive(Clone)]
 pub struct Target {
-    /// `host:port`; IPv6 hosts in brackets.
+    /// `host:port`, IPv6 hosts in brackets; or `unix:` and a path.
     pub address: Arc<str>,
     pub tls: Arc<BackendTlsSetup>,
     /// For the whole of connect, TLS handshake and login.
     pub connect_timeout: Duration,
+    /// Where the server offers it.
+    pub compression: Option<Compression>,
+    /// Whether the server, or what stands before it, is told by the PROXY protocol whose connection it is: ours.
+    pub proxy_protocol: bool,
 }
 
 /// Who logs in.
@@ -52,8 +56,6 @@ pub struct Login {
     /// Numbers over 255 do not fit into a login: the session begins with utf8mb4_general_ci then.
     pub collation: u16,
     pub schema: Option<String>,
-    /// Connection attributes in wire form.
-    pub attributes: Vec<u8>,
 }
 
 /// A session on a server, logged in and not in the midst of anything.
@@ -117,19 +119,27 @@ async fn connect_without_limit(
     credential: &Credential,
     login: &Login,
 ) -> Result<Conn, ConnectError> {
-    let tcp = TcpStream::connect(&*target.address).await.map_err(ConnectError::Unreachable)?;
-    prepare_socket(&tcp).map_err(ConnectError::Unreachable)?;
-    let mut channel = Channel::new(Stream::Tcp(tcp));
+    let stream = reach(&target.address).await.map_err(ConnectError::Unreachable)?;
+    let mut channel = Channel::new(stream);
+    if target.proxy_protocol {
+        // Connections are shared, so there is no one client to name.
+        channel.write_all(&LOCAL_HEADER).await.map_err(ConnectError::Unreachable)?;
+    }
     let (greeting, sequence) = read_greeting(&mut channel).await?;
     let mut capabilities = capability::asked_of_server(login.client_capabilities, greeting.capabilities);
+    let compression = target.compression.filter(|wanted| greeting.capabilities & wanted.flag() != 0);
+    capabilities |= compression.map_or(0, Compression::flag);
     if login.schema.is_none() {
         // Servers go by the flags of a request for TLS, so these must be right there already.
         capabilities &= !capability::CONNECT_WITH_DB;
     }
-    let plan = Plan { capabilities, collation: collation_of(login), greeting };
+    let plan = Plan { capabilities, compression, collation: collation_of(login), greeting };
     let (channel, sequence) = encrypt(channel, sequence, target, &plan).await?;
-    let (channel, status) = log_in(channel, sequence, credential, login, &plan).await?;
-    let Plan { capabilities, collation, greeting } = plan;
+    let (mut channel, status) = log_in(channel, sequence, credential, login, &plan).await?;
+    let Plan { capabilities, compression, collation, greeting } = plan;
+    if let Some(compression) = compression {
+        channel.compress(compression, Peer::Server);
+    }
     let Greeting { thread_id, version, .. } = greeting;
     Ok(Conn { channel, capabilities, thread_id, version, status, collation, opened: Instant::now() })
 }
@@ -138,7 +148,17 @@ async fn connect_without_limit(
 struct Plan {
     greeting: Greeting,
     capabilities: u32,
+    compression: Option<Compression>,
     collation: u8,
+}
+
+async fn reach(address: &str) -> io::Result<Stream> {
+    if let Some(path) = address.strip_prefix("unix:") {
+        return UnixStream::connect(path).await.map(Stream::Unix);
+    }
+    let tcp = TcpStream::connect(address).await?;
+    prepare_socket(&tcp)?;
+    Ok(Stream::Tcp(tcp))
 }
 
 fn prepare_socket(tcp: &TcpStream) -> io::Result<()> {
@@ -171,7 +191,10 @@ async fn encrypt(
     let offered = plan.greeting.capabilities & capability::SSL != 0;
     match target.tls.mode() {
         BackendTlsMode::Disabled => return Ok((channel, sequence)),
-        BackendTlsMode::Preferred if !offered => return Ok((channel, sequence)),
+        // Nobody listens in to a Unix socket.
+        BackendTlsMode::Preferred if !offered || channel.stream().is_secure() => {
+            return Ok((channel, sequence));
+        }
         BackendTlsMode::Required | BackendTlsMode::VerifyCa | BackendTlsMode::VerifyFull if !offered => {
             return Err(ConnectError::TlsNotOffered);
         }
@@ -179,10 +202,9 @@ async fn encrypt(
     }
     let request = handshake::ssl_request(plan.capabilities, plan.collation);
     let sequence = send(&mut channel, &request, sequence).await?;
-    let Stream::Tcp(tcp) = channel.into_stream().map_err(ConnectError::Tls)? else {
-        return Err(ConnectError::Protocol("TLS within TLS"));
-    };
-    let tls = target.tls.connect(host_of(&target.address), tcp).await.map_err(ConnectError::Tls)?;
+    let socket = channel.into_stream().map_err(ConnectError::Tls)?.into_socket();
+    let socket = socket.ok_or(ConnectError::Protocol("TLS within TLS"))?;
+    let tls = target.tls.connect(host_of(&target.address), socket).await.map_err(ConnectError::Tls)?;
     Ok((Channel::new(Stream::Tls(Box::new(tls))), sequence))
 }
 
@@ -195,7 +217,7 @@ async fn log_in(
 ) -> Result<(Channel, u16), ConnectError> {
     let encrypted = channel.stream().is_tls();
     let Greeting { plugin, nonce, .. } = &plan.greeting;
-    let mut machine = ClientLogin::new(&credential.password, encrypted, plugin, *nonce);
+    let mut machine = ClientLogin::new(&credential.password, channel.stream().is_secure(), plugin, *nonce);
     let (plugin, answer) = machine.first();
     let response = HandshakeResponse {
         capabilities: if encrypted { plan.capabilities | capability::SSL } else { plan.capabilities },
@@ -204,7 +226,8 @@ async fn log_in(
         auth: &answer,
         schema: login.schema.as_deref().map(str::as_bytes),
         plugin: Some(plugin.as_bytes()),
-        attributes: &login.attributes,
+        attributes: &own_attributes(),
+        zstd_level: plan.compression.map_or(0, Compression::level),
     };
     sequence = send(&mut channel, &response.payload(), sequence).await?;
     loop {
@@ -219,6 +242,22 @@ async fn log_in(
             }
         }
     }
+}
+
+/// What servers are told of who connects. Connections are shared, so it is the proxy and none of its clients.
+fn own_attributes() -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in [
+        ("_client_name", "pointsman"),
+        ("_client_version", env!("CARGO_PKG_VERSION")),
+        ("_os", std::env::consts::OS),
+        ("_platform", std::env::consts::ARCH),
+        ("_pid", &std::process::id().to_string()),
+        ("program_name", "pointsman"),
+    ] {
+        push_attribute(&mut block, name, value);
+    }
+    block
 }
 
 /// Reads the packet numbered `expected`. Returns the number after it.

@@ -66,7 +66,6 @@ pub struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Opening {
     pub credential: Arc<Credential>,
-    pub attributes: Arc<[u8]>,
     pub schema: Option<Arc<str>>,
 }
 
@@ -289,7 +288,6 @@ impl Pool {
             client_capabilities: wanted.key.profile,
             collation: wanted.key.collation,
             schema: wanted.opening.schema.as_deref().map(str::to_owned),
-            attributes: wanted.opening.attributes.to_vec(),
         };
         let limit = self.limits.connect_timeout;
         let opened = async {
@@ -578,7 +576,7 @@ impl Slot<'_> {
     /// The connection exists: it holds the slot from here on.
     fn fill(mut self, pool: &Pool, backend: Backend) -> Box<Backend> {
         self.0 = None;
-        let socket = socket2::SockRef::from(backend.conn.channel.stream().socket());
+        let socket = socket2::SockRef::from(backend.conn.channel.stream());
         // Without a second handle the connection works, but cannot be cut from outside.
         if let Ok(second) = socket.try_clone() {
             pool.lock(&pool.sockets).insert(backend.id, second);

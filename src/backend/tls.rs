@@ -14,10 +14,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::config::{BackendTls, BackendTlsMode};
+use crate::net::Socket;
 
 /// Ready to be used for any number of connections.
 pub struct BackendTlsSetup {
@@ -67,13 +67,16 @@ impl BackendTlsSetup {
     }
 
     /// Performs the handshake with the server called `host`.
-    pub(super) async fn connect(&self, host: &str, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect(&self, host: &str, socket: Socket) -> io::Result<TlsStream<Socket>> {
         // A host name that no certificate can carry is known by its address.
         let name = match ServerName::try_from(host.to_owned()) {
             Ok(name) => name,
-            Err(_) => ServerName::from(tcp.peer_addr().map_or(IpAddr::from([0; 4]), |peer| peer.ip())),
+            Err(_) => {
+                let peer = socket.peer().ok().and_then(|peer| peer.ip());
+                ServerName::from(peer.unwrap_or(IpAddr::from([0; 4])))
+            }
         };
-        self.connector.connect(name, tcp).await.map(TlsStream::from)
+        self.connector.connect(name, socket).await.map(TlsStream::from)
     }
 }
 

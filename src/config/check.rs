@@ -12,7 +12,7 @@ use super::refer::{Surroundings, pair, path, pem, secret};
 use super::{
     Admin, BackendTls, BackendTlsMode, Cluster, Config, Control, DurabilityClass, Failover, FailoverMode,
     FrontTls, FrontTlsMode, Limits, Listen, Log, LogFormat, Policy, Pool, PrimaryReads, Routing, User,
-    UserLevel, levels, servers,
+    UserLevel, levels, servers, wire,
 };
 
 /// What `toml` says of a key given twice.
@@ -87,6 +87,7 @@ fn cluster(section: Section<'_, '_>, around: &Surroundings<'_>) -> Cluster {
         servers: servers::read(&section),
         control: control(section.section("control"), around),
         tls: backend_tls(section.section("tls"), around),
+        compression: wire::towards_servers(&section),
     };
     section.finish();
     cluster
@@ -143,6 +144,10 @@ fn listen(section: Section<'_, '_>, default: Listen, around: &Surroundings<'_>) 
         tls: front_tls(section.section("tls"), around),
         auth_cache: section.duration("auth_cache", default.auth_cache, millis(0, DAY)),
         consistency: levels::optional(&section),
+        socket: wire::socket(&section, around),
+        proxy_protocol: wire::proxy_protocol(&section),
+        local_infile: section.flag("local_infile", default.local_infile),
+        compression: wire::offered(&section).unwrap_or(default.compression),
     };
     section.finish();
     listen

@@ -3,6 +3,7 @@
 use super::quantity::{show_duration, show_size};
 use super::{
     BackendTlsMode, Config, DurabilityClass, FailoverMode, FrontTlsMode, LogFormat, Policy, PrimaryReads,
+    wire,
 };
 
 /// How a key stands in the documented file.
@@ -49,11 +50,21 @@ pub(super) const KEYS: &[Key] = &[
         "cluster",
         "servers",
         "Every server of the cluster. Roles are discovered, never declared.\n\
-         Each is \"host:port\", or a table: { address = \"host:port\", name = \"east\", weight = 1, draining = false }.\n\
+         Each is \"host:port\" or \"unix:/path\", or a table with more to say:\n\
+         { address = \"host:port\", name = \"east\", weight = 1, draining = false, proxy_protocol = false }.\n\
          name: what people and hints call it (default: the address). weight: share of reads, 0 to 1000, 0 takes\n\
          none. draining: takes no new statements. no_promote = true: never made the primary. priority: of several\n\
-         that could be made the primary, the one with the highest is (0 to 1000).",
+         that could be made the primary, the one with the highest is (0 to 1000). proxy_protocol: applications'\n\
+         connections begin with a header of the PROXY protocol, version 2. It says LOCAL and names no client, because\n\
+         connections are shared; health checks send none.",
         Shown::Replace("[\"10.0.0.1:3306\", \"10.0.0.2:3306\", \"10.0.0.3:3306\"]"),
+    ),
+    key(
+        "cluster",
+        "compression",
+        "Whether connections to the servers are compressed: \"off\", \"zlib\" or \"zstd\" (at level 3), where the server\n\
+         offers it.",
+        Shown::Default(|c| text(c.cluster.compression.map_or("off", wire::name))),
     ),
     key(
         "cluster.control",
@@ -163,6 +174,36 @@ pub(super) const KEYS: &[Key] = &[
         "consistency",
         "Of the clients of this port, where it is not to be routing.consistency.",
         Shown::Example("\"session\""),
+    ),
+    key(
+        "listen",
+        "socket",
+        "A Unix socket to connect to, beside the port; a table sets its mode, which is \"0777\" otherwise. What is left of\n\
+         a process that listens no more is replaced; the file is removed at exit.",
+        Shown::Example("{ path = \"/run/pointsman/pointsman.sock\", mode = \"0770\" }"),
+    ),
+    key(
+        "listen",
+        "proxy_protocol",
+        "Load balancers whose connections begin with a header of the PROXY protocol (version 1 or 2), by which the\n\
+         client's own address is known. required: connections from there without one are closed. A header from anywhere\n\
+         else closes the connection.",
+        Shown::Example("{ from = [\"10.0.0.0/8\"], required = false }"),
+    ),
+    key(
+        "listen",
+        "local_infile",
+        "Whether LOAD DATA LOCAL INFILE works, where the servers allow it too.",
+        Shown::Default(|c| c.listen.local_infile.to_string()),
+    ),
+    key(
+        "listen",
+        "compression",
+        "Ways to compress that clients may ask for; [] offers none.",
+        Shown::Default(|c| {
+            let names: Vec<String> = c.listen.compression.iter().map(|way| text(wire::name(*way))).collect();
+            format!("[{}]", names.join(", "))
+        }),
     ),
     key(
         "listen.tls",

@@ -11,6 +11,7 @@ mod servers;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub(crate) use document::nearest;
 pub use document::print;
 pub use refer::Surroundings;
 pub use settings::settings;
+pub use wire::Network;
 
 /// The whole configuration of one proxy.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,13 +51,15 @@ pub struct Cluster {
     pub control: Control,
     /// How backend connections are encrypted.
     pub tls: BackendTls,
+    /// How backend connections are compressed, where the server offers it.
+    pub compression: Option<CompressionAlgorithm>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// The name shown to people and used in hints; the address where none is given.
     pub name: String,
-    /// `host:port`; IPv6 hosts in brackets.
+    /// `host:port`, IPv6 hosts in brackets; or `unix:` and a path.
     pub address: String,
     /// Share of reads relative to the other replicas; 0 takes none.
     pub weight: u32,
@@ -65,6 +69,8 @@ pub struct Server {
     pub no_promote: bool,
     /// Of several that could be made the primary, the one with the highest is.
     pub priority: u32,
+    /// Connections begin with a header of the PROXY protocol that says they are the proxy's own.
+    pub proxy_protocol: bool,
 }
 
 /// The account for health checks and catalog, and how often it is used.
@@ -123,6 +129,35 @@ pub struct Listen {
     pub auth_cache: Duration,
     /// Of the clients of this port; `routing.consistency` where none is given.
     pub consistency: Option<Consistency>,
+    /// A Unix socket to connect to, beside the port.
+    pub socket: Option<ListenSocket>,
+    /// Load balancers that say who their clients are.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether LOAD DATA LOCAL works.
+    pub local_infile: bool,
+    /// What clients are offered; none compresses unless it asks for it.
+    pub compression: Vec<CompressionAlgorithm>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSocket {
+    pub path: PathBuf,
+    /// Who may connect, as the file's mode.
+    pub mode: u32,
+}
+
+/// Who may, or must, begin a connection with a header of the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    pub from: Vec<Network>,
+    /// A connection from there without a header is refused.
+    pub required: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressionAlgorithm {
+    Zlib,
+    Zstd,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -363,6 +398,7 @@ impl Default for Config {
                     catalog_interval: Duration::from_secs(10),
                 },
                 tls: BackendTls { mode: BackendTlsMode::Preferred, ca: None, certificate: None, key: None },
+                compression: None,
             },
             listen: Listen {
                 address: SocketAddr::from(([0, 0, 0, 0], 3307)),
@@ -377,6 +413,10 @@ impl Default for Config {
                 },
                 auth_cache: Duration::from_secs(300),
                 consistency: None,
+                socket: None,
+                proxy_protocol: None,
+                local_infile: true,
+                compression: vec![CompressionAlgorithm::Zlib, CompressionAlgorithm::Zstd],
             },
             routing: Routing {
                 policy: Policy::RoundRobin,

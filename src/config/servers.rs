@@ -56,16 +56,33 @@ fn server(entry: &Value<'_, '_>) -> Option<Server> {
     let draining = section.flag("draining", false);
     let no_promote = section.flag("no_promote", false);
     let priority = section.number("priority", 0, 0..=PRIORITY_MAX);
+    let proxy_protocol = section.flag("proxy_protocol", false);
     section.finish();
     let plain = Server::plain(address?);
-    Some(Server { name: name.unwrap_or(plain.name), weight, draining, no_promote, priority, ..plain })
+    Some(Server {
+        name: name.unwrap_or(plain.name),
+        weight,
+        draining,
+        no_promote,
+        priority,
+        proxy_protocol,
+        ..plain
+    })
 }
 
 impl Server {
     /// A server of which nothing is given but its address.
     pub fn plain(address: impl Into<String>) -> Self {
         let address = address.into();
-        Self { name: address.clone(), address, weight: 1, draining: false, no_promote: false, priority: 0 }
+        Self {
+            name: address.clone(),
+            address,
+            weight: 1,
+            draining: false,
+            no_promote: false,
+            priority: 0,
+            proxy_protocol: false,
+        }
     }
 }
 
@@ -93,20 +110,24 @@ fn name(value: &Value<'_, '_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port`, as `host:port`.
+/// `host`, `host:port`, `[v6]`, `[v6]:port`, as `host:port`; `unix:/path` as it is.
 fn address(value: &Value<'_, '_>) -> Option<String> {
     let text = value.text()?;
     let address = complete(text);
     if address.is_none() {
         value.wrong(
             format!("{text:?} is not host:port"),
-            "write it as in \"10.0.0.1:3306\", \"db1.example.org:3306\" or \"[fd00::1]:3306\"",
+            "write it as in \"10.0.0.1:3306\", \"db1.example.org:3306\", \"[fd00::1]:3306\" or \"unix:/run/mysqld.sock\"",
         );
     }
     address
 }
 
 fn complete(text: &str) -> Option<String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let good = path.starts_with('/') && path.len() <= 100 && path.chars().all(|c| c.is_ascii_graphic());
+        return good.then(|| text.to_owned());
+    }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
         _ => (text, DEFAULT_PORT),

@@ -40,9 +40,16 @@ fn without_default(config: &Config, path: &str) -> Option<String> {
         }
         "listen.consistency" => config.listen.consistency.map(|level| level.to_string()),
         "routing.users" => levels(&config.routing.users),
+        "listen.socket" => config.listen.socket.as_ref().map(|socket| socket.path.display().to_string()),
+        "listen.proxy_protocol" => config.listen.proxy_protocol.as_ref().map(networks),
         "admin.users" => names(&config.admin.users),
         _ => None,
     }
+}
+
+fn networks(rule: &super::ProxyProtocol) -> String {
+    let from: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
+    format!("from {}{}", from.join(", "), if rule.required { ", required" } else { "" })
 }
 
 fn servers(config: &Config) -> String {
@@ -62,6 +69,9 @@ fn servers(config: &Config) -> String {
         }
         if server.priority != 0 {
             shown.push_str(&format!(" priority {}", server.priority));
+        }
+        if server.proxy_protocol {
+            shown.push_str(" proxy_protocol");
         }
         shown
     });

@@ -21,6 +21,8 @@ pub(super) struct Door {
     /// As configured; brackets around IPv6 removed.
     host: String,
     port: u16,
+    /// Entered by a Unix socket instead.
+    socket: Option<String>,
     account: Arc<ControlAccount>,
 }
 
@@ -42,9 +44,12 @@ impl Door {
     }
 
     fn new(address: &str, account: Arc<ControlAccount>) -> Self {
+        if let Some(path) = address.strip_prefix("unix:") {
+            return Self { host: "localhost".to_owned(), port: 0, socket: Some(path.to_owned()), account };
+        }
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "3306"));
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Self { host, port: port.parse().unwrap_or(3306), account }
+        Self { host, port: port.parse().unwrap_or(3306), socket: None, account }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -57,12 +62,10 @@ impl Door {
 
     /// Connects and logs in. The caller bounds the time: the client itself has no timeouts.
     pub(super) async fn open(&self) -> Result<Conn, Failure> {
-        let addresses = lookup_host((self.host.as_str(), self.port)).await.map_err(|error| {
-            let text = format!("the name {} cannot be resolved: {error}", self.host);
-            Failure { kind: FailureKind::Other, text: text.into() }
-        })?;
-        let addresses: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
-        let opened = Conn::new(self.options(&addresses, tls(&self.account.tls))).await;
+        let addresses = self.addresses().await?;
+        // This client cannot speak TLS over a Unix socket, where nobody listens in anyway.
+        let tls = if self.socket.is_some() { None } else { tls(&self.account.tls) };
+        let opened = Conn::new(self.options(&addresses, tls)).await;
         let opened = match opened {
             Err(Error::Driver(DriverError::NoClientSslFlagFromServer))
                 if self.account.tls.mode == BackendTlsMode::Preferred =>
@@ -74,6 +77,17 @@ impl Door {
         opened.map_err(|error| failure(&error))
     }
 
+    async fn addresses(&self) -> Result<Vec<IpAddr>, Failure> {
+        if self.socket.is_some() {
+            return Ok(Vec::new());
+        }
+        let addresses = lookup_host((self.host.as_str(), self.port)).await.map_err(|error| {
+            let text = format!("the name {} cannot be resolved: {error}", self.host);
+            Failure { kind: FailureKind::Other, text: text.into() }
+        })?;
+        Ok(addresses.map(|address| address.ip()).collect())
+    }
+
     fn options(&self, addresses: &[IpAddr], tls: Option<SslOpts>) -> OptsBuilder {
         OptsBuilder::default()
             .ip_or_hostname(self.host.as_str())
@@ -83,6 +97,7 @@ impl Door {
             .pass(Some(self.account.password.reveal()))
             // Else a local server would be probed through its socket and not the way applications go.
             .prefer_socket(false)
+            .socket(self.socket.clone())
             .max_allowed_packet(Some(PACKET_MAX))
             .wait_timeout(Some(WAIT_TIMEOUT_SECONDS))
             .tcp_keepalive(Some(Duration::from_secs(10)))

@@ -26,6 +26,9 @@ impl Session {
         match incoming.command {
             Command::Query => self.query(incoming).await,
             Command::StmtExecute => self.execute(incoming).await,
+            Command::StmtBulkExecute if self.capability(capability::MARIADB_BULK) => {
+                self.execute(incoming).await
+            }
             Command::StmtPrepare => self.prepare_statement(incoming).await,
             Command::StmtSendLongData => self.send_long_data(incoming).await,
             Command::StmtClose => self.close_statement(incoming).await,

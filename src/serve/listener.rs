@@ -12,11 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::house::House;
-use super::login::{self, Hello, LoggedIn};
+use super::login::{self, Hello, LoggedIn, LoginError};
 use super::registry::Order;
 use super::session::{End, Session};
+use super::socket::BoundSocket;
 use crate::flavour::Flavour;
-use crate::net::{Channel, Stream};
+use crate::net::{Channel, PeerAddress, Stream};
 use crate::shutdown::Shutdown;
 use crate::wire::{ErrPacket, code};
 
@@ -32,6 +33,7 @@ const VERSION_UNKNOWN: &str = "8.4.0-pointsman";
 /// A port that is bound and not yet served.
 pub struct Bound {
     listener: TcpListener,
+    local: Option<BoundSocket>,
 }
 
 /// Binds the port clients connect to.
@@ -44,12 +46,17 @@ pub fn bind(address: SocketAddr) -> io::Result<Bound> {
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(Bound { listener: TcpListener::from_std(socket.into())? })
+    Ok(Bound { listener: TcpListener::from_std(socket.into())?, local: None })
 }
 
 impl Bound {
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Serves clients of this machine at a Unix socket too.
+    pub fn with_socket(self, socket: BoundSocket) -> Self {
+        Self { local: Some(socket), ..self }
     }
 
     /// Serves clients; returns when draining has come to its end.
@@ -60,11 +67,12 @@ impl Bound {
         let mut drained = pin!(draining.draining());
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = self.listener.accept() => accepted.map(|(tcp, _)| tuned(tcp)),
+                accepted = accept_local(self.local.as_ref()) => accepted,
                 () = &mut drained => break,
             };
             match accepted {
-                Ok((tcp, _)) => admit(tcp, &house, &admission, shutdown.clone()),
+                Ok(stream) => admit(stream, &house, &admission, shutdown.clone()),
                 Err(error) => {
                     // Out of descriptors, most likely: give the clients that leave time to do so.
                     tracing::warn!(%error, "cannot accept clients");
@@ -72,7 +80,7 @@ impl Bound {
                 }
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.local));
         drain(&house, &admission, &mut shutdown).await;
         tending.abort();
     }
@@ -95,13 +103,25 @@ async fn drain(house: &House, admission: &Semaphore, shutdown: &mut Shutdown) {
     }
 }
 
-fn admit(tcp: TcpStream, house: &Arc<House>, admission: &Arc<Semaphore>, mut shutdown: Shutdown) {
-    house.counters.accepted.fetch_add(1, Relaxed);
+fn tuned(tcp: TcpStream) -> Stream {
     // A socket that cannot be tuned still works.
     let _ = tcp.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(Duration::from_secs(15));
     let _ = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
-    let channel = Channel::new(Stream::Tcp(tcp));
+    Stream::Tcp(tcp)
+}
+
+/// The next client at the Unix socket; never one where there is none.
+async fn accept_local(socket: Option<&BoundSocket>) -> io::Result<Stream> {
+    match socket {
+        Some(socket) => socket.accept().await.map(Stream::Unix),
+        None => std::future::pending().await,
+    }
+}
+
+fn admit(stream: Stream, house: &Arc<House>, admission: &Arc<Semaphore>, mut shutdown: Shutdown) {
+    house.counters.accepted.fetch_add(1, Relaxed);
+    let channel = Channel::new(stream);
     let Ok(permit) = Arc::clone(admission).try_acquire_owned() else {
         house.counters.refused_full.fetch_add(1, Relaxed);
         tokio::spawn(async move {
@@ -131,14 +151,25 @@ async fn log_in(channel: Channel, house: &Arc<House>) -> Option<(u32, LoggedIn)>
     let (version_text, flavour) = front_version(house);
     let collation = if flavour == Flavour::MySql { 255 } else { 45 };
     let hello = Hello { thread_id: id, version: &version_text, flavour, collation };
+    let peer = channel.stream().peer();
     match login::log_in(channel, &hello, &house.login).await {
         Ok(logged_in) => Some((id, logged_in)),
         Err(error) => {
             house.counters.logins_failed.fetch_add(1, Relaxed);
-            tracing::debug!(id, %error, "login failed");
+            match error {
+                // Something is set up wrongly, and the client cannot be told.
+                LoginError::Announced(_) => {
+                    tracing::warn!(peer = %peer_name(peer), %error, "connection closed")
+                }
+                error => tracing::debug!(id, %error, "login failed"),
+            }
             None
         }
     }
+}
+
+fn peer_name(peer: io::Result<PeerAddress>) -> String {
+    peer.map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string())
 }
 
 /// What the front says it is: what the primary is.
@@ -161,7 +192,8 @@ async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>) {
         let mut session = Session::new(id, logged_in, Arc::clone(house));
         let end = session.run().await;
         let End::ChangeUser { payload, sequence, capabilities, collation } = end else { break };
-        let session = login::Session { channel: session.client, capabilities, collation };
+        let peer = session.info.peer;
+        let session = login::Session { channel: session.client, peer, capabilities, collation };
         match Box::pin(login::change_user(session, &payload, sequence, &house.login)).await {
             Ok(next) => logged_in = next,
             Err(error) => {

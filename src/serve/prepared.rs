@@ -12,7 +12,7 @@ use super::state::Follow;
 use crate::backend::{ExchangeError, Lease, StatementKey};
 use crate::sql::{self, Access, Judged, Kind, PinCause, PinSet, WriteBecause};
 use crate::wire::{
-    ErrPacket, ExecuteHead, Expect, HEADER_LEN, Malformed, STATEMENT_ID, code, push_packet, status,
+    Command, ErrPacket, ExecuteHead, Expect, HEADER_LEN, Malformed, STATEMENT_ID, code, push_packet, status,
 };
 
 /// MariaDB's way to name the statement prepared last.
@@ -182,9 +182,18 @@ impl Session {
         let payload = &self.client.input()[HEADER_LEN..incoming.len];
         let id = self.prepared.resolve(statement_id(payload).unwrap_or(0));
         let Some(statement) = self.prepared.by_id.get_mut(&id) else {
-            return self.unknown_statement(incoming, "mysqld_stmt_execute").await;
+            let to = if incoming.command == Command::StmtBulkExecute {
+                "mysqld_stmt_bulk_execute"
+            } else {
+                "mysqld_stmt_execute"
+            };
+            return self.unknown_statement(incoming, to).await;
         };
-        let head = match ExecuteHead::parse(payload, statement.parameters, capabilities) {
+        let head = match incoming.command {
+            Command::StmtBulkExecute => ExecuteHead::parse_bulk(payload, statement.parameters),
+            _ => ExecuteHead::parse(payload, statement.parameters, capabilities),
+        };
+        let head = match head {
             Ok(head) => head,
             Err(malformed) => return self.malformed(incoming, malformed).await,
         };

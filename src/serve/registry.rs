@@ -1,7 +1,6 @@
 //! Who is connected: what people may see of each session, and how a session is poked from outside.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::pins::PinnedSince;
 use crate::backend::{Key, Opening, Settings, UserVariables, Wanted};
+use crate::net::PeerAddress;
 use crate::route::Because;
 use crate::sql::{PinSet, Statement};
 use crate::topology::ServerId;
@@ -29,7 +29,9 @@ pub struct Registry {
 pub struct SessionInfo {
     /// What the client knows as its connection id.
     pub id: u32,
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
+    /// What the client says it is.
+    pub program: Option<Arc<str>>,
     /// How its connections are opened; an operator's KILL is said in its name.
     login: (Key, Opening),
     pub connected: Instant,
@@ -110,11 +112,18 @@ impl Registry {
         }
     }
 
-    pub fn add(&self, id: u32, peer: SocketAddr, wanted: &Wanted) -> Arc<SessionInfo> {
+    pub fn add(
+        &self,
+        id: u32,
+        peer: PeerAddress,
+        program: Option<Arc<str>>,
+        wanted: &Wanted,
+    ) -> Arc<SessionInfo> {
         let seen = Seen { user: Arc::clone(&wanted.key.user), ..Seen::default() };
         let info = Arc::new(SessionInfo {
             id,
             peer,
+            program,
             login: (wanted.key.clone(), wanted.opening.clone()),
             connected: Instant::now(),
             seen: Mutex::new(seen),

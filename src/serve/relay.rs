@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
     self, ErrPacket, Event, Expect, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Malformed, OkPacket, Outcome,
-    PreparedHead, Progress, ResponseTracker, STATEMENT_ID, SessionChange, code,
+    PreparedHead, Progress, ResponseTracker, STATEMENT_ID, SessionChange, capability, code,
 };
 
 /// A command about to be sent.
@@ -98,6 +98,7 @@ pub(super) async fn exchange(
     request: &mut Request,
 ) -> Result<Reply, Failure> {
     let bytes = request.instead.as_deref().unwrap_or(&client.input()[..request.input_len]);
+    backend.conn.channel.begin_command();
     backend.conn.channel.write_all(bytes).await.map_err(unanswered)?;
     pass_reply(client, client_capabilities, acknowledged, backend, request).await
 }
@@ -264,6 +265,10 @@ impl Passage<'_> {
                 packet[at].copy_from_slice(&id.to_le_bytes());
                 Ok(Instead::Other(packet))
             }
+            // No server asks for what was not agreed on, unless it is not one of ours.
+            Kind::LocalInfile if backend.conn.capabilities & capability::LOCAL_FILES == 0 => {
+                Err(self.server_failure(nonsense(Malformed("a file that may not be asked for"))))
+            }
             Kind::LocalInfile => Ok(Instead::Same),
         }
     }
@@ -320,7 +325,7 @@ impl Passage<'_> {
     async fn pass_file(&mut self, backend: &mut Backend, request: &mut Request) -> Result<(), Failure> {
         self.client.consume(std::mem::take(&mut request.input_len));
         let mut last_was_full = false;
-        let mut upload = Upload::default();
+        let mut upload = Upload { next: self.tracker.last_sequence().wrapping_add(1), ..Upload::default() };
         loop {
             let header = upload.pass_packet(self.client, backend).await.map_err(Failure::Client)?;
             self.next_sequence = header.sequence.wrapping_add(1);
@@ -407,6 +412,7 @@ fn see_ok(
 /// the reply.
 pub(super) async fn stream_command(client: &mut Channel, backend: &mut Backend) -> io::Result<u8> {
     let mut upload = Upload::default();
+    backend.conn.channel.begin_command();
     loop {
         let header = upload.pass_packet(client, backend).await?;
         if header.len < MAX_PAYLOAD {
@@ -422,16 +428,24 @@ pub(super) async fn stream_command(client: &mut Channel, backend: &mut Backend) 
 #[derive(Default)]
 struct Upload {
     server_lost: bool,
+    /// The number of the next packet.
+    next: u8,
 }
 
 impl Upload {
     async fn pass_packet(&mut self, client: &mut Channel, backend: &mut Backend) -> io::Result<Header> {
-        let header = loop {
+        let mut header = loop {
             match Header::read(client.input()) {
                 Some(header) => break header,
                 None => fill(client).await?,
             }
         };
+        if client.is_compressed() {
+            // Nobody looks at the numbers of packets in compressed frames, and clients put what they like.
+            header.sequence = self.next;
+            client.input_mut()[HEADER_LEN - 1] = header.sequence;
+        }
+        self.next = header.sequence.wrapping_add(1);
         let mut left = HEADER_LEN + header.len;
         while left > 0 {
             if client.input().is_empty() {

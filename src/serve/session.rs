@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,7 +21,7 @@ use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_seria
 use crate::backend::{Key, Lease, Opening, Settings, UserVariables, Wanted};
 use crate::consistency::Consistency;
 use crate::flavour::Version;
-use crate::net::Channel;
+use crate::net::{Channel, PeerAddress};
 use crate::route::{Seen, SessionState};
 use crate::sql::{Dialect, PinSet};
 use crate::wire::{self, Command, ErrPacket, HEADER_LEN, Header, MAX_PAYLOAD, OkPacket, code, status};
@@ -96,9 +97,8 @@ const PREFIX_LEN: usize = 64 * 1024;
 
 impl Session {
     pub(super) fn new(id: u32, logged_in: LoggedIn, house: Arc<House>) -> Self {
-        let LoggedIn {
-            channel, peer, credential, schema, capabilities, collation, attributes, backend, ..
-        } = logged_in;
+        let LoggedIn { channel, peer, program, credential, schema, capabilities, collation, backend, .. } =
+            logged_in;
         let user: Arc<str> = credential.user.as_str().into();
         let schema: Option<Arc<str>> = schema.map(Arc::from);
         let wanted = Wanted {
@@ -111,7 +111,7 @@ impl Session {
             settings: Settings::with_schema(schema.clone()),
             user_variables: UserVariables::default(),
             role: None,
-            opening: Opening { credential, attributes: attributes.into(), schema },
+            opening: Opening { credential, schema },
         };
         if let Some((server, conn)) = backend {
             let (pool, wanted) = (Arc::clone(house.pool(server)), wanted.clone());
@@ -122,7 +122,7 @@ impl Session {
         let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
         let serializable = is_serializable(&wanted.settings, defaults.as_deref());
         Self {
-            info: house.registry.add(id, peer, &wanted),
+            info: house.registry.add(id, peer, program, &wanted),
             client: channel,
             capabilities,
             state: SessionState { autocommit, serializable, ..SessionState::default() },
@@ -141,7 +141,7 @@ impl Session {
             answered_aside: false,
             stats: StatsMemo::default(),
             finished: None,
-            client_hash: client_hash(peer.ip()),
+            client_hash: client_hash(peer),
             draining: false,
             house,
         }
@@ -299,7 +299,9 @@ impl Session {
         if input.len() < needed {
             return Ok(None);
         }
-        Ok(Some(Incoming { command, len: if whole { len } else { input.len() }, whole }))
+        let incoming = Incoming { command, len: if whole { len } else { input.len() }, whole };
+        self.client.begin_command();
+        Ok(Some(incoming))
     }
 
     pub(super) async fn end_with<T>(&mut self, error: ErrPacket) -> Result<T, End> {
@@ -316,6 +318,10 @@ impl Session {
                 "The client was disconnected by the server because of inactivity.",
             ),
             End::Killed => ErrPacket::new(code::QUERY_INTERRUPTED, "Connection was killed"),
+            // It can still be told that it sent what is no frame.
+            End::ClientGone(error) if error.get_ref().is_some_and(|inner| inner.is::<wire::Malformed>()) => {
+                ErrPacket::new(code::NET_UNCOMPRESS_ERROR, "Couldn't uncompress communication packet")
+            }
             End::Quit | End::ClientGone(_) | End::Protocol | End::StateLost | End::ChangeUser { .. } => {
                 return self.client.shutdown().await;
             }
@@ -445,10 +451,11 @@ impl Session {
 }
 
 /// The same for every connection from one address; stays the same over restarts.
-pub fn client_hash(address: std::net::IpAddr) -> u64 {
-    let bytes = match address {
-        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        std::net::IpAddr::V6(v6) => v6.octets(),
+pub fn client_hash(address: PeerAddress) -> u64 {
+    let bytes = match address.ip() {
+        Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(v6)) => v6.octets(),
+        None => [0; 16],
     };
     // FNV-1a: the routing mixes it further.
     bytes

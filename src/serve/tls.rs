@@ -12,12 +12,12 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use zeroize::Zeroizing;
 
 use crate::backend::tls::{TlsSetupError, read_certificates, read_key, read_roots};
 use crate::config::{FrontTls, FrontTlsMode};
+use crate::net::Socket;
 use crate::wire::Malformed;
 use crate::wire::auth::RsaKey;
 
@@ -32,8 +32,10 @@ const CERTIFICATE_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Ready to be used for any number of clients.
 pub struct FrontTlsSetup {
     acceptor: TlsAcceptor,
-    /// Clients that do not ask for TLS are refused.
+    /// Clients whose connection can be listened in to must ask for TLS.
     pub required: bool,
+    /// Clients must show a certificate: a client without TLS shows none, so asking for one asks for TLS.
+    pub(super) certificate_required: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,13 +74,15 @@ impl FrontTlsSetup {
             }
         };
         let server = builder.with_single_cert(certificates, key).map_err(TlsSetupError::from)?;
-        // A client without TLS shows no certificate, so asking for one asks for TLS.
-        let required = config.mode == FrontTlsMode::Required || config.client_ca.is_some();
-        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(server)), required }))
+        Ok(Some(Self {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            required: config.mode == FrontTlsMode::Required,
+            certificate_required: config.client_ca.is_some(),
+        }))
     }
 
-    pub(super) async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.acceptor.accept(tcp).await.map(TlsStream::from)
+    pub(super) async fn accept(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
+        self.acceptor.accept(socket).await.map(TlsStream::from)
     }
 }
 

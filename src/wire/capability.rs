@@ -35,6 +35,30 @@ pub const ZSTD_COMPRESSION: u32 = 1 << 26;
 pub const QUERY_ATTRIBUTES: u32 = 1 << 27;
 pub const MULTI_FACTOR_AUTHENTICATION: u32 = 1 << 28;
 
+/// MariaDB's own flags. On the wire they stand in a field of their own, which is there where LONG_PASSWORD is not;
+/// here they take bits of the other field that mean nothing between peers (clients keep options of their own in them).
+/// COM_STMT_BULK_EXECUTE.
+pub const MARIADB_BULK: u32 = 1 << 30;
+/// Column definitions name types beyond those of the protocol.
+pub const MARIADB_EXTENDED_METADATA: u32 = 1 << 31;
+
+const MARIADB: [(u32, u32); 2] = [(MARIADB_BULK, 1 << 2), (MARIADB_EXTENDED_METADATA, 1 << 3)];
+
+/// A peer's flags, those of MariaDB's field among them.
+pub fn joined(flags: u32, mariadb: u32) -> u32 {
+    let is_mariadb = flags & LONG_PASSWORD == 0;
+    let ours = MARIADB.iter().filter(|(_, on_wire)| is_mariadb && mariadb & on_wire != 0);
+    ours.fold(flags & !(MARIADB_BULK | MARIADB_EXTENDED_METADATA), |flags, (here, _)| flags | here)
+}
+
+/// The two fields as they are sent.
+pub fn split(flags: u32) -> (u32, u32) {
+    let is_mariadb = flags & LONG_PASSWORD == 0;
+    let mariadb = MARIADB.iter().filter(|(here, _)| is_mariadb && flags & here != 0);
+    let mariadb = mariadb.fold(0, |all, (_, on_wire)| all | on_wire);
+    (flags & !(MARIADB_BULK | MARIADB_EXTENDED_METADATA), mariadb)
+}
+
 /// What every connection of ours speaks, to either side.
 const ALWAYS: u32 = LONG_PASSWORD
     | LONG_FLAG
@@ -58,13 +82,20 @@ pub const PROFILE: u32 = FOUND_ROWS
     | PS_MULTI_RESULTS
     | CAN_HANDLE_EXPIRED_PASSWORDS
     | DEPRECATE_EOF
-    | QUERY_ATTRIBUTES;
+    | QUERY_ATTRIBUTES
+    | MARIADB_BULK
+    | MARIADB_EXTENDED_METADATA;
 
-/// What the front offers to clients. Query attributes are MySQL's alone.
+/// What the front offers to clients. Query attributes are MySQL's alone, and so is the flag without which MariaDB's own
+/// are understood.
 pub const fn offered_to_clients(mysql: bool, tls: bool) -> u32 {
     let offered = ALWAYS | PROFILE | CONNECT_WITH_DB | IGNORE_SIGPIPE | CONNECT_ATTRS | SESSION_TRACK;
     let offered = if tls { offered | SSL } else { offered };
-    if mysql { offered } else { offered & !QUERY_ATTRIBUTES }
+    if mysql {
+        offered & !(MARIADB_BULK | MARIADB_EXTENDED_METADATA)
+    } else {
+        offered & !(QUERY_ATTRIBUTES | LONG_PASSWORD)
+    }
 }
 
 /// What we ask of a server on behalf of a client that negotiated `client`, given what the server offers.

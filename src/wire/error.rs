@@ -25,6 +25,7 @@ pub mod code {
     pub const NO_SUCH_TABLE: u16 = 1146;
     pub const PACKET_TOO_LARGE: u16 = 1153;
     pub const PACKETS_OUT_OF_ORDER: u16 = 1156;
+    pub const NET_UNCOMPRESS_ERROR: u16 = 1157;
     pub const NET_READ_ERROR: u16 = 1158;
     pub const NET_READ_INTERRUPTED: u16 = 1159;
     pub const NOT_SUPPORTED_AUTH_MODE: u16 = 1251;

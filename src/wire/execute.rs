@@ -10,6 +10,8 @@ pub const STATEMENT_ID: Range<usize> = 1..5;
 
 /// Asks for a cursor, in one of three kinds.
 const CURSOR_FLAGS: u8 = 0x07;
+/// Of COM_STMT_BULK_EXECUTE: types follow the flags.
+const BULK_SEND_TYPES: u8 = 0x80;
 /// The number of parameters is given, because query attributes are among them.
 const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
 
@@ -42,6 +44,9 @@ pub struct ExecuteHead {
     pub names: bool,
     /// Where the byte stands that says whether types follow; `None` without parameters.
     pub types_flag_at: Option<usize>,
+    /// Where types stand, if they do.
+    types_at: usize,
+    types_flag: u8,
     /// The types, where they are given.
     pub types: Option<Range<usize>>,
 }
@@ -57,18 +62,16 @@ impl ExecuteHead {
         let counted = names && flags & PARAMETER_COUNT_AVAILABLE != 0;
         let count = if counted { cursor.lenenc_int()? } else { u64::from(parameters) };
         let count = usize::from(u16::try_from(count).map_err(|_| Malformed("too many parameters"))?);
-        let mut head = Self {
-            wants_cursor: flags & CURSOR_FLAGS != 0,
-            names: names && counted,
-            types_flag_at: None,
-            types: None,
-        };
+        let mut head =
+            Self { wants_cursor: flags & CURSOR_FLAGS != 0, names: names && counted, ..Self::none() };
         if count == 0 {
             return Ok(head);
         }
         cursor.bytes(count.div_ceil(8))?;
         let at = payload.len() - cursor.rest().len();
         head.types_flag_at = Some(at);
+        head.types_at = at + 1;
+        head.types_flag = 1;
         if cursor.u8()? == 1 {
             for _ in 0..count {
                 cursor.u16()?;
@@ -109,14 +112,47 @@ impl ExecuteHead {
         kinds.into_iter().enumerate().map(text).collect()
     }
 
+    /// As `parse`, of MariaDB's COM_STMT_BULK_EXECUTE.
+    pub fn parse_bulk(payload: &[u8], parameters: u16) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(payload);
+        cursor.bytes(STATEMENT_ID.end)?;
+        let at = STATEMENT_ID.end;
+        let [flags, _] = cursor.u16()?.to_le_bytes();
+        let mut head = Self::none();
+        if parameters == 0 {
+            return Ok(head);
+        }
+        head.types_flag_at = Some(at);
+        head.types_at = at + 2;
+        head.types_flag = flags | BULK_SEND_TYPES;
+        if flags & BULK_SEND_TYPES != 0 {
+            let len = 2 * usize::from(parameters);
+            cursor.bytes(len)?;
+            head.types = Some(head.types_at..head.types_at + len);
+        }
+        Ok(head)
+    }
+
+    fn none() -> Self {
+        Self {
+            wants_cursor: false,
+            names: false,
+            types_flag_at: None,
+            types_at: 0,
+            types_flag: 0,
+            types: None,
+        }
+    }
+
     /// The command with the types put in that its sender left out.
     pub fn with_types(&self, payload: &[u8], types: &[u8]) -> Option<Vec<u8>> {
         let at = self.types_flag_at?;
         let mut with = Vec::with_capacity(payload.len() + types.len());
         with.extend_from_slice(&payload[..at]);
-        with.push(1);
+        with.push(self.types_flag);
+        with.extend_from_slice(&payload[at + 1..self.types_at]);
         with.extend_from_slice(types);
-        with.extend_from_slice(&payload[at + 1..]);
+        with.extend_from_slice(&payload[self.types_at..]);
         Some(with)
     }
 }
@@ -137,10 +173,8 @@ mod tests {
         let (types, values) = ([3, 0, 0xFD, 0], [1, 0, 0, 0, 1, b'x']);
         let full = execute(1, &types, &values);
         let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
-        assert_eq!(
-            head,
-            ExecuteHead { wants_cursor: false, names: false, types_flag_at: Some(11), types: Some(12..16) }
-        );
+        assert_eq!((head.wants_cursor, head.names, head.types_flag_at), (false, false, Some(11)));
+        assert_eq!(head.types, Some(12..16));
         let bare = execute(0, &[], &values);
         let head = ExecuteHead::parse(&bare, 2, 0).expect("well-formed");
         assert_eq!(head.types, None);
@@ -174,10 +208,23 @@ mod tests {
         payload.extend_from_slice(&[3, 0, 0, 0xFD, 0, 1, b'a']);
         payload.extend_from_slice(&[9, 9]);
         let head = ExecuteHead::parse(&payload, 1, capability::QUERY_ATTRIBUTES).expect("well-formed");
-        assert_eq!(
-            head,
-            ExecuteHead { wants_cursor: true, names: true, types_flag_at: Some(12), types: Some(13..20) }
-        );
+        assert_eq!((head.wants_cursor, head.names, head.types_flag_at), (true, true, Some(12)));
+        assert_eq!(head.types, Some(13..20));
+    }
+
+    #[test]
+    fn types_of_many_rows_are_found_and_put_in() {
+        let (types, rows) = ([3, 0, 0xFD, 0], [0, 1, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 1, b'x']);
+        let full = [&[0xFA, 7, 0, 0, 0, 0xC0, 0][..], &types, &rows].concat();
+        let head = ExecuteHead::parse_bulk(&full, 2).expect("well-formed");
+        assert_eq!(head.types, Some(7..11));
+        let bare = [&[0xFA, 7, 0, 0, 0, 0x40, 0][..], &rows].concat();
+        let head = ExecuteHead::parse_bulk(&bare, 2).expect("well-formed");
+        assert_eq!(head.types, None);
+        assert_eq!(head.with_types(&bare, &types), Some(full.clone()));
+        for len in 0..11 {
+            assert!(ExecuteHead::parse_bulk(&full[..len], 2).is_err(), "{len} bytes");
+        }
     }
 
     #[test]

@@ -17,9 +17,8 @@ pub struct Greeting {
     pub version: String,
     pub thread_id: u32,
     pub nonce: [u8; NONCE_LEN],
+    /// Those of MariaDB's own field among them.
     pub capabilities: u32,
-    /// MariaDB's own flags, there only when LONG_PASSWORD is not. Read, never offered.
-    pub mariadb_capabilities: u32,
     pub collation: u8,
     pub status: u16,
     /// The login plugin that `nonce` is meant for; empty when the server knows no plugins.
@@ -55,22 +54,21 @@ impl Greeting {
         let mut nonce = [0; NONCE_LEN];
         nonce[..NONCE_HEAD_LEN].copy_from_slice(head);
         nonce[NONCE_HEAD_LEN..].copy_from_slice(tail);
-        let mariadb = capabilities & capability::LONG_PASSWORD == 0;
         Ok(Self {
             version,
             thread_id,
             nonce,
-            capabilities,
-            mariadb_capabilities: if mariadb { extended } else { 0 },
+            capabilities: capability::joined(capabilities, extended),
             collation,
             status,
             plugin: String::from_utf8_lossy(plugin).into_owned(),
         })
     }
 
-    /// As sent to a client. MariaDB's own flags are left out.
+    /// As sent to a client.
     pub fn payload(&self) -> Vec<u8> {
-        let [c0, c1, c2, c3] = self.capabilities.to_le_bytes();
+        let (capabilities, mariadb) = capability::split(self.capabilities);
+        let [c0, c1, c2, c3] = capabilities.to_le_bytes();
         let mut out = Vec::with_capacity(96);
         out.push(PROTOCOL_VERSION);
         write::nul_bytes(&mut out, self.version.as_bytes());
@@ -80,7 +78,8 @@ impl Greeting {
         out.extend_from_slice(&[c0, c1, self.collation]);
         out.extend_from_slice(&self.status.to_le_bytes());
         out.extend_from_slice(&[c2, c3, NONCE_LEN as u8 + 1]);
-        out.extend_from_slice(&[0; 10]);
+        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(&mariadb.to_le_bytes());
         out.extend_from_slice(&self.nonce[NONCE_HEAD_LEN..]);
         out.push(0);
         write::nul_bytes(&mut out, self.plugin.as_bytes());

@@ -1,5 +1,6 @@
 //! A client's answer to the greeting: who it is and how it wants to talk.
 
+use super::compressed::ZSTD_LEVELS;
 use super::greeting::until_nul;
 use super::read::Cursor;
 use super::{Malformed, capability, write};
@@ -23,6 +24,8 @@ pub struct HandshakeResponse<'a> {
     pub plugin: Option<&'a [u8]>,
     /// Connection attributes as sent, without their length.
     pub attributes: &'a [u8],
+    /// How hard zstd is to try, where it was asked for.
+    pub zstd_level: u8,
 }
 
 /// The capabilities at the head of a response or of a request for TLS.
@@ -49,7 +52,8 @@ impl<'a> HandshakeResponse<'a> {
         let mut cursor = Cursor::new(payload);
         cursor.bytes(8)?;
         let collation = cursor.u8()?;
-        cursor.bytes(23)?;
+        cursor.bytes(19)?;
+        let capabilities = capability::joined(capabilities, cursor.u32()?);
         let user = cursor.nul_bytes()?;
         let auth = if has(capability::PLUGIN_AUTH_LENENC_DATA) {
             cursor.lenenc_bytes()?
@@ -71,7 +75,14 @@ impl<'a> HandshakeResponse<'a> {
         if has(capability::CONNECT_ATTRS) && !cursor.is_empty() {
             attributes = cursor.lenenc_bytes()?;
         }
-        Ok(Self { capabilities, collation, user, auth, schema, plugin, attributes })
+        let mut zstd_level = 0;
+        if has(capability::ZSTD_COMPRESSION) {
+            zstd_level = cursor.u8()?;
+            if !ZSTD_LEVELS.contains(&zstd_level) {
+                return Err(Malformed("level of compression"));
+            }
+        }
+        Ok(Self { capabilities, collation, user, auth, schema, plugin, attributes, zstd_level })
     }
 
     /// As sent to a server that offers `self.capabilities`. Without a schema the flag for one is left out.
@@ -101,15 +112,20 @@ impl<'a> HandshakeResponse<'a> {
         if has(capability::CONNECT_ATTRS) {
             write::lenenc_bytes(&mut out, self.attributes);
         }
+        if has(capability::ZSTD_COMPRESSION) {
+            out.push(self.zstd_level);
+        }
         out
     }
 }
 
 fn push_head(out: &mut Vec<u8>, capabilities: u32, collation: u8) {
+    let (capabilities, mariadb) = capability::split(capabilities);
     out.extend_from_slice(&capabilities.to_le_bytes());
     out.extend_from_slice(&MAX_PACKET.to_le_bytes());
     out.push(collation);
-    out.extend_from_slice(&[0; 23]);
+    out.extend_from_slice(&[0; 19]);
+    out.extend_from_slice(&mariadb.to_le_bytes());
 }
 
 /// A text that ends with NUL, or with the packet where the client forgot the NUL.

@@ -164,7 +164,7 @@ fn explain(text: &str, view: &View, asker: &Asker) -> Answer {
 fn asker() -> Asker {
     Asker {
         user: "admin".to_owned(),
-        peer: SocketAddr::from(([127, 0, 0, 1], 50_000)),
+        peer: SocketAddr::from(([127, 0, 0, 1], 50_000)).into(),
         schema: None,
         connection_id: 9,
     }
@@ -207,7 +207,8 @@ fn sessions() -> Vec<SessionView> {
     let session = |id: u32, user: &str, activity| SessionView {
         id,
         user: user.into(),
-        peer: SocketAddr::from(([10, 1, 0, id as u8], 40_000)),
+        peer: SocketAddr::from(([10, 1, 0, id as u8], 40_000)).into(),
+        program: id.is_multiple_of(2).then(|| "billing".into()),
         schema: Some("shop".into()),
         activity,
         since: Duration::from_millis(1_250),

@@ -3,10 +3,13 @@
 #![allow(clippy::disallowed_methods, reason = "a test may block its own thread and needs no limits")]
 
 mod admin;
+mod arrivals;
 mod binary;
 mod brake;
+mod bulk;
 mod carried;
 mod clusters;
+mod compression;
 mod consistency;
 mod crowd;
 mod failover;

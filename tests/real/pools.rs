@@ -29,6 +29,8 @@ async fn a_variable_the_server_lacks_is_not_tracked(flavour: Flavour) -> Result<
         address: cluster.primary.address().into(),
         tls: Arc::new(BackendTlsSetup::load(&config.cluster.tls)?),
         connect_timeout: Duration::from_secs(10),
+        compression: None,
+        proxy_protocol: false,
     };
     let pool = Pool::new(ServerId(0), target, config.pool, SessionSetup { tracked });
     let credential = Credential { user: APP.user.to_owned(), password: Password::clear(APP.password) };
@@ -37,7 +39,7 @@ async fn a_variable_the_server_lacks_is_not_tracked(flavour: Flavour) -> Result<
         settings: Settings::default(),
         user_variables: UserVariables::default(),
         role: None,
-        opening: Opening { credential: Arc::new(credential), attributes: Arc::from([]), schema: None },
+        opening: Opening { credential: Arc::new(credential), schema: None },
     };
     // New, and after a reset that switches the trackers on again.
     for _ in 0..2 {

@@ -10,7 +10,8 @@ use pointsman::playground::Account;
 use pointsman::wire::auth::Password;
 use pointsman::wire::read::Cursor;
 use pointsman::wire::{
-    Command, ErrPacket, Expect, HEADER_LEN, Header, OkPacket, ResponseTracker, capability, push_packet,
+    Command, Compression, ErrPacket, Expect, HEADER_LEN, Header, OkPacket, ResponseTracker, capability,
+    push_packet,
 };
 
 pub(crate) struct Raw {
@@ -33,20 +34,41 @@ impl Raw {
         schema: Option<&str>,
         profile: u32,
     ) -> Result<Self> {
+        Self::with(port, account, schema, profile, None).await
+    }
+
+    /// In compressed frames, if the peer offers that.
+    pub(crate) async fn compressed(
+        port: u16,
+        account: Account,
+        schema: Option<&str>,
+        compression: Option<Compression>,
+    ) -> Result<Self> {
+        let profile = capability::DEPRECATE_EOF
+            | capability::MULTI_STATEMENTS
+            | capability::MULTI_RESULTS
+            | capability::PS_MULTI_RESULTS;
+        Self::with(port, account, schema, profile, compression).await
+    }
+
+    pub(crate) async fn with(
+        port: u16,
+        account: Account,
+        schema: Option<&str>,
+        profile: u32,
+        compression: Option<Compression>,
+    ) -> Result<Self> {
         let tls = BackendTls { mode: BackendTlsMode::Disabled, ca: None, certificate: None, key: None };
         let target = Target {
             address: format!("127.0.0.1:{port}").into(),
             tls: Arc::new(BackendTlsSetup::load(&tls)?),
             connect_timeout: Duration::from_secs(20),
+            compression,
+            proxy_protocol: false,
         };
         let credential =
             Credential { user: account.user.to_owned(), password: Password::clear(account.password) };
-        let login = Login {
-            client_capabilities: profile,
-            collation: 45,
-            schema: schema.map(str::to_owned),
-            ..Login::default()
-        };
+        let login = Login { client_capabilities: profile, collation: 45, schema: schema.map(str::to_owned) };
         Ok(Self { conn: Conn::connect(&target, &credential, &login).await? })
     }
 

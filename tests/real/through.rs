@@ -21,7 +21,7 @@ use crate::load::eventually;
 pub(crate) struct Proxy {
     pub(crate) running: Running,
     /// Dropped, the proxy could no longer be told to stop.
-    _trigger: Trigger,
+    trigger: Trigger,
 }
 
 /// The proxy before the shared cluster; tests must not stop or reconfigure it.
@@ -46,7 +46,13 @@ impl Proxy {
         change(&mut config);
         let (trigger, shutdown) = shutdown::channel();
         let running = app::start(config, shutdown).await?;
-        Ok(Self { running, _trigger: trigger })
+        Ok(Self { running, trigger })
+    }
+
+    /// Drains and waits for the end.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.trigger.drain();
+        self.running.finished().await
     }
 
     pub(crate) fn opts(&self, account: Account) -> OptsBuilder {

@@ -1,16 +1,19 @@
 //! Who wants to log in, and how the session is to begin.
 
-use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::LoginError;
-use super::greet::offered;
 use crate::backend::Login;
-use crate::flavour::Flavour;
-use crate::wire::{ChangeUser, HandshakeResponse};
+use crate::net::PeerAddress;
+use crate::wire::{ChangeUser, HandshakeResponse, attribute, capability};
+
+/// Characters of a program's name that are kept.
+const PROGRAM_NAME_MAX: usize = 64;
 
 pub(super) struct Applicant {
     pub(super) user: String,
-    pub(super) peer: SocketAddr,
+    pub(super) program: Option<Arc<str>>,
+    pub(super) peer: PeerAddress,
     /// What both sides agreed on.
     pub(super) capabilities: u32,
     /// As a server will be asked for it.
@@ -18,19 +21,15 @@ pub(super) struct Applicant {
 }
 
 impl Applicant {
-    pub(super) fn from_response(
-        response: &HandshakeResponse<'_>,
-        flavour: Flavour,
-        peer: SocketAddr,
-    ) -> Self {
-        let capabilities = response.capabilities & offered(flavour, false);
+    pub(super) fn from_response(response: &HandshakeResponse<'_>, offered: u32, peer: PeerAddress) -> Self {
+        // TLS is a matter of the connection and not of the session.
+        let capabilities = response.capabilities & offered & !capability::SSL;
         let login = Login {
             client_capabilities: capabilities,
             collation: u16::from(response.collation),
             schema: response.schema.map(text),
-            attributes: response.attributes.to_vec(),
         };
-        Self { user: text(response.user), peer, capabilities, login }
+        Self { user: text(response.user), program: program(response.attributes), peer, capabilities, login }
     }
 
     /// `capabilities` and `collation` are those of the session.
@@ -38,28 +37,34 @@ impl Applicant {
         message: &ChangeUser<'_>,
         capabilities: u32,
         collation: u16,
-        peer: SocketAddr,
+        peer: PeerAddress,
     ) -> Self {
         let login = Login {
             client_capabilities: capabilities,
             collation: message.collation.unwrap_or(collation),
             schema: message.schema.map(text),
-            attributes: message.attributes.to_vec(),
         };
-        Self { user: text(message.user), peer, capabilities, login }
+        Self { user: text(message.user), program: program(message.attributes), peer, capabilities, login }
     }
 
     pub(super) fn schema(&self) -> Option<&str> {
         self.login.schema.as_deref()
     }
 
-    pub(super) fn host(&self) -> IpAddr {
-        self.peer.ip().to_canonical()
+    pub(super) fn host(&self) -> String {
+        self.peer.host()
     }
 
     pub(super) fn denied(&self, with_password: bool) -> LoginError {
         LoginError::Denied { user: self.user.clone(), host: self.host(), with_password }
     }
+}
+
+/// What the client says it is. Shown to people, so cut to a length for them.
+fn program(attributes: &[u8]) -> Option<Arc<str>> {
+    let name = String::from_utf8_lossy(attribute(attributes, b"program_name")?);
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(PROGRAM_NAME_MAX).collect();
+    (!shown.is_empty()).then(|| shown.into())
 }
 
 /// Names that are not UTF-8 become those of no user and no schema.

@@ -46,7 +46,7 @@ pub(super) async fn authenticate(
     let Account { native_hashes, requires_tls, .. } = account.unwrap_or_default();
     let standing = standing(front, applicant, stamp);
     let known = Known { password: standing.password(), native_hashes: &native_hashes };
-    let mut machine = ServerLogin::new(known, &front.rsa, exchange.is_tls(), fresh_nonce()?);
+    let mut machine = ServerLogin::new(known, &front.rsa, exchange.is_secure(), fresh_nonce()?);
     let mut step = match opening {
         Opening::Answer { nonce, plugin, answer } => {
             // Before there were plugins there was one.

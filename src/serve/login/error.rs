@@ -1,7 +1,6 @@
 //! Why a login failed, and what the client is told.
 
 use std::io;
-use std::net::IpAddr;
 
 use crate::wire::{ErrPacket, Malformed, code};
 
@@ -21,13 +20,16 @@ pub enum LoginError {
     OldClient,
     /// Wrong password or unknown user; the two are not told apart.
     #[error("access denied for {user:?} from {host} (using password: {})", yes_no(*.with_password))]
-    Denied { user: String, host: IpAddr, with_password: bool },
+    Denied { user: String, host: String, with_password: bool },
     /// The account may be used over TLS only, and the client does not.
     #[error("the account of {user:?} requires TLS, which the client at {host} does not use")]
-    AccountRequiresTls { user: String, host: IpAddr },
+    AccountRequiresTls { user: String, host: String },
     /// A server refused for another reason than the password; its own words.
     #[error("a server refused: {0}")]
     Refused(ErrPacket),
+    /// What the PROXY protocol says of the client, or that it says nothing, cannot be accepted.
+    #[error("PROXY protocol: {0}")]
+    Announced(&'static str),
     /// No server could be asked; the reason of each.
     #[error("no server could verify the login: {0}")]
     NoServer(String),
@@ -37,7 +39,7 @@ impl LoginError {
     /// What the client is told before the connection is closed; `None` where it cannot or need not be.
     pub fn packet(&self) -> Option<ErrPacket> {
         Some(match self {
-            LoginError::Client(_) | LoginError::Tls(_) => return None,
+            LoginError::Client(_) | LoginError::Tls(_) | LoginError::Announced(_) => return None,
             LoginError::Malformed(_) => ErrPacket::new(code::HANDSHAKE, "Bad handshake"),
             LoginError::TimedOut => {
                 ErrPacket::new(code::NET_READ_INTERRUPTED, "Got timeout reading communication packets")
@@ -50,8 +52,8 @@ impl LoginError {
                 code::NOT_SUPPORTED_AUTH_MODE,
                 "Client does not support authentication protocol requested by server; consider upgrading MySQL client",
             ),
-            LoginError::Denied { user, host, with_password } => access_denied(user, *host, *with_password),
-            LoginError::AccountRequiresTls { user, host } => access_denied(user, *host, true),
+            LoginError::Denied { user, host, with_password } => access_denied(user, host, *with_password),
+            LoginError::AccountRequiresTls { user, host } => access_denied(user, host, true),
             LoginError::Refused(words) => words.clone(),
             LoginError::NoServer(_) => {
                 ErrPacket::new(code::UNKNOWN, "No database server is available to verify the login")
@@ -60,7 +62,7 @@ impl LoginError {
     }
 }
 
-fn access_denied(user: &str, host: IpAddr, with_password: bool) -> ErrPacket {
+fn access_denied(user: &str, host: &str, with_password: bool) -> ErrPacket {
     let using = yes_no(with_password);
     let words = format!("Access denied for user '{user}'@'{host}' (using password: {using})");
     ErrPacket::new(code::ACCESS_DENIED, words)

@@ -1,13 +1,14 @@
 //! The packets of a login, one after the other, over a channel that may turn to TLS in between.
 
 use std::io;
+use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
 use super::LoginError;
 use crate::net::{Channel, Stream};
 use crate::serve::tls::FrontTlsSetup;
-use crate::wire::{HEADER_LEN, Malformed, push_packet};
+use crate::wire::{HEADER_LEN, Malformed, ProxyHeader, begins_proxy_header, push_packet};
 
 /// Largest packet a client may send before it is logged in.
 pub const LOGIN_PACKET_MAX: usize = 64 * 1024;
@@ -28,6 +29,10 @@ impl Exchange {
         self.channel.as_ref().is_some_and(|channel| channel.stream().is_tls())
     }
 
+    pub(super) fn is_secure(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| channel.stream().is_secure())
+    }
+
     pub(super) async fn send(&mut self, payload: &[u8]) -> Result<(), LoginError> {
         let mut out = Vec::with_capacity(payload.len() + HEADER_LEN);
         self.sequence = push_packet(&mut out, payload, self.sequence);
@@ -40,10 +45,25 @@ impl Exchange {
         self.received(read)
     }
 
-    /// As `receive`, for a packet behind which TLS may begin.
-    pub(super) async fn receive_alone(&mut self) -> Result<Zeroizing<Vec<u8>>, LoginError> {
-        let read = self.channel()?.read_message_alone(LOGIN_PACKET_MAX).await;
-        self.received(read)
+    /// The client's first packet, behind which TLS may begin, and before which a load balancer may name the client.
+    pub(super) async fn receive_first(
+        &mut self,
+        announced: Announced,
+    ) -> Result<(Zeroizing<Vec<u8>>, Option<SocketAddr>), LoginError> {
+        let channel = self.channel()?;
+        let mut head = channel.read_head().await.map_err(read_error)?;
+        let mut client = None;
+        match (begins_proxy_header(head), announced) {
+            (true, Announced::Never) => return Err(LoginError::Announced("an address that is not trusted")),
+            (true, _) => {
+                client = read_announcement(channel, head).await?;
+                head = channel.read_head().await.map_err(read_error)?;
+            }
+            (false, Announced::Always) => return Err(LoginError::Announced("a proxy that names no client")),
+            (false, _) => {}
+        }
+        let read = channel.read_message_behind(head, LOGIN_PACKET_MAX).await;
+        Ok((self.received(read)?, client))
     }
 
     fn received(&mut self, read: io::Result<(Vec<u8>, u8)>) -> Result<Zeroizing<Vec<u8>>, LoginError> {
@@ -58,10 +78,9 @@ impl Exchange {
     /// Performs the TLS handshake that the client has asked for.
     pub(super) async fn encrypt(&mut self, tls: &FrontTlsSetup) -> Result<(), LoginError> {
         let channel = self.channel.take().ok_or_else(gone)?;
-        let Stream::Tcp(tcp) = channel.into_stream().map_err(LoginError::Tls)? else {
-            return Err(Malformed("TLS within TLS").into());
-        };
-        let stream = tls.accept(tcp).await.map_err(LoginError::Tls)?;
+        let stream = channel.into_stream().map_err(LoginError::Tls)?;
+        let socket = stream.into_socket().ok_or(Malformed("TLS within TLS"))?;
+        let stream = tls.accept(socket).await.map_err(LoginError::Tls)?;
         self.channel = Some(Channel::new(Stream::Tls(Box::new(stream))));
         Ok(())
     }
@@ -81,6 +100,33 @@ impl Exchange {
 
     fn channel(&mut self) -> Result<&mut Channel, LoginError> {
         self.channel.as_mut().ok_or_else(gone)
+    }
+}
+
+/// Whether a connection begins with a header of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    Never,
+    Maybe,
+    Always,
+}
+
+/// Reads a header of the PROXY protocol that begins with `head`.
+async fn read_announcement(
+    channel: &mut Channel,
+    head: [u8; HEADER_LEN],
+) -> Result<Option<SocketAddr>, LoginError> {
+    let mut header = head.to_vec();
+    loop {
+        let len = header.len();
+        match ProxyHeader::read(&header).map_err(|Malformed(what)| LoginError::Announced(what))? {
+            ProxyHeader::Longer(longer) => {
+                header.resize(longer, 0);
+                channel.read_exact(&mut header[len..]).await.map_err(read_error)?;
+            }
+            ProxyHeader::From(client) => return Ok(Some(client)),
+            ProxyHeader::Unnamed => return Ok(None),
+        }
     }
 }
 

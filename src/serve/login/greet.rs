@@ -4,16 +4,31 @@ use std::io;
 
 use zeroize::Zeroizing;
 
-use super::exchange::Exchange;
+use super::exchange::{Announced, Exchange};
 use super::{FrontLogin, Hello, LoginError};
-use crate::flavour::Flavour;
+use crate::flavour::{Flavour, Version};
+use crate::net::PeerAddress;
 use crate::wire::auth::{self, NONCE_LEN, Plugin};
 use crate::wire::{Greeting, Malformed, capability, handshake, status};
 
 /// What both sides may agree on.
-pub(super) fn offered(flavour: Flavour, tls: bool) -> u32 {
-    capability::offered_to_clients(flavour == Flavour::MySql, tls)
+pub(super) fn offered(hello: &Hello<'_>, front: &FrontLogin) -> u32 {
+    let mysql = hello.flavour == Flavour::MySql;
+    let mut offered = capability::offered_to_clients(mysql, front.tls.is_some());
+    // What servers cannot do must not be agreed on with clients.
+    let number = Version::parse(hello.version).number;
+    if number < BULK_SINCE {
+        offered &= !capability::MARIADB_BULK;
+    }
+    if number < EXTENDED_METADATA_SINCE {
+        offered &= !capability::MARIADB_EXTENDED_METADATA;
+    }
+    (offered & !front.withheld) | front.extra
 }
+
+/// MariaDB's versions.
+const BULK_SINCE: u32 = 100_200;
+const EXTENDED_METADATA_SINCE: u32 = 100_502;
 
 /// `VERSION()` as greetings have it. MariaDB before 11 puts a MySQL version before its own, and there are clients
 /// that take it for a MySQL of this number without, and ask for collations it has not.
@@ -21,6 +36,20 @@ pub(super) fn greeted_version(version: &str, flavour: Flavour) -> String {
     match flavour {
         Flavour::MariaDb if version.starts_with("10.") => format!("5.5.5-{version}"),
         _ => version.to_owned(),
+    }
+}
+
+/// Whether the peer is a load balancer that may, or must, say who its client is.
+fn announced(front: &FrontLogin, peer: PeerAddress) -> Announced {
+    match &front.proxy_protocol {
+        Some(rule) if peer.ip().is_some_and(|ip| rule.trusts(ip)) => {
+            if rule.required {
+                Announced::Always
+            } else {
+                Announced::Maybe
+            }
+        }
+        _ => Announced::Never,
     }
 }
 
@@ -36,6 +65,7 @@ pub(super) async fn greet(
     hello: &Hello<'_>,
     nonce: [u8; NONCE_LEN],
     front: &FrontLogin,
+    peer: &mut PeerAddress,
 ) -> Result<Zeroizing<Vec<u8>>, LoginError> {
     // What most clients of the flavour speak, and what most accounts have.
     let plugin = match hello.flavour {
@@ -46,14 +76,16 @@ pub(super) async fn greet(
         version: greeted_version(hello.version, hello.flavour),
         thread_id: hello.thread_id,
         nonce,
-        capabilities: offered(hello.flavour, front.tls.is_some()),
-        mariadb_capabilities: 0,
+        capabilities: offered(hello, front),
         collation: hello.collation,
         status: status::AUTOCOMMIT,
         plugin: plugin.name().to_owned(),
     };
     exchange.send(&greeting.payload()).await?;
-    let first = exchange.receive_alone().await?;
+    let (first, client) = exchange.receive_first(announced(front, *peer)).await?;
+    if let Some(client) = client {
+        *peer = client.into();
+    }
     let asks_for_tls = handshake::client_capabilities(&first)? & capability::SSL != 0;
     match &front.tls {
         Some(tls) if asks_for_tls => {
@@ -63,7 +95,9 @@ pub(super) async fn greet(
             exchange.encrypt(tls).await?;
             exchange.receive().await
         }
-        Some(tls) if tls.required => Err(LoginError::TlsRequired),
+        Some(tls) if tls.certificate_required || (tls.required && !exchange.is_secure()) => {
+            Err(LoginError::TlsRequired)
+        }
         _ => Ok(first),
     }
 }

@@ -21,7 +21,6 @@ pub use exchange::LOGIN_PACKET_MAX;
 pub use verify::Servers;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,16 +29,16 @@ use tokio::time::timeout_at;
 use self::applicant::Applicant;
 use self::authenticate::{Entry, Opening, authenticate};
 use self::exchange::Exchange;
-use self::greet::{fresh_nonce, greet};
+use self::greet::{fresh_nonce, greet, offered};
 use super::accounts::{AccountLookup, CredentialCache};
 use super::tls::FrontTlsSetup;
 use crate::backend::{Conn, Credential};
-use crate::config::User;
+use crate::config::{ProxyProtocol, User};
 use crate::flavour::Flavour;
-use crate::net::Channel;
+use crate::net::{Channel, Peer, PeerAddress};
 use crate::topology::ServerId;
 use crate::wire::auth::{Password, RsaKey};
-use crate::wire::{ChangeUser, ErrPacket, HandshakeResponse, OkPacket, SessionChange, status};
+use crate::wire::{ChangeUser, Compression, ErrPacket, HandshakeResponse, OkPacket, SessionChange, status};
 
 /// What every login on one port has in common.
 pub struct FrontLogin {
@@ -53,6 +52,11 @@ pub struct FrontLogin {
     pub accounts: AccountLookup,
     pub cache: CredentialCache,
     pub login_timeout: Duration,
+    /// Capability flags offered beyond those that every front offers, and those of them that are not offered.
+    pub extra: u32,
+    pub withheld: u32,
+    /// Load balancers that say who their clients are.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What the greeting says of us.
@@ -67,14 +71,14 @@ pub struct Hello<'a> {
 /// A client that has been let in. It has been sent the OK.
 pub struct LoggedIn {
     pub channel: Channel,
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
     pub credential: Arc<Credential>,
     pub schema: Option<String>,
     /// What both sides agreed on.
     pub capabilities: u32,
     pub collation: u16,
-    /// Connection attributes in wire form.
-    pub attributes: Vec<u8>,
+    /// What the client's connection attributes say it is.
+    pub program: Option<Arc<str>>,
     /// The session that a server was asked with, to be used or closed.
     pub backend: Option<(ServerId, Conn)>,
     pub admitted: Admitted,
@@ -92,6 +96,7 @@ pub fn listed(users: &[User]) -> HashMap<String, Arc<Credential>> {
 /// What a session keeps when its user changes.
 pub struct Session {
     pub channel: Channel,
+    pub peer: PeerAddress,
     pub capabilities: u32,
     pub collation: u16,
 }
@@ -99,19 +104,26 @@ pub struct Session {
 /// Greets the client and lets it log in. A client that fails has been told why and was cut off.
 pub async fn log_in(channel: Channel, hello: &Hello<'_>, front: &FrontLogin) -> Result<LoggedIn, LoginError> {
     let deadline = deadline(front);
-    let peer = channel.stream().peer().map_err(LoginError::Client)?;
+    let mut peer = channel.stream().peer().map_err(LoginError::Client)?;
     let mut exchange = Exchange::new(channel, 0);
     let result: Result<_, LoginError> = async {
         let nonce = fresh_nonce()?;
-        let response = in_time(deadline, greet(&mut exchange, hello, nonce, front)).await?;
+        let response = in_time(deadline, greet(&mut exchange, hello, nonce, front, &mut peer)).await?;
         let response = HandshakeResponse::parse(&response)?;
-        let applicant = Applicant::from_response(&response, hello.flavour, peer);
+        let offered = offered(hello, front);
+        let applicant = Applicant::from_response(&response, offered, peer);
         let opening = Opening::Answer { nonce, plugin: response.plugin, answer: response.auth };
         let entry = authenticate(&mut exchange, &applicant, opening, front, deadline).await?;
-        Ok((applicant, entry))
+        let compression = Compression::agreed(applicant.capabilities, response.zstd_level);
+        Ok((applicant, entry, compression))
     }
     .await;
-    finish(exchange, result).await
+    let compression = result.as_ref().ok().and_then(|(_, _, compression)| *compression);
+    let mut logged_in = finish(exchange, result.map(|(applicant, entry, _)| (applicant, entry))).await?;
+    if let Some(compression) = compression {
+        logged_in.channel.compress(compression, Peer::Client);
+    }
+    Ok(logged_in)
 }
 
 /// COM_CHANGE_USER: lets another user log in on the connection of `session`. `payload` is the command,
@@ -124,8 +136,7 @@ pub async fn change_user(
     front: &FrontLogin,
 ) -> Result<LoggedIn, LoginError> {
     let deadline = deadline(front);
-    let peer = session.channel.stream().peer().map_err(LoginError::Client)?;
-    let Session { channel, capabilities, collation } = session;
+    let Session { channel, peer, capabilities, collation } = session;
     let mut exchange = Exchange::new(channel, sequence);
     let result: Result<_, LoginError> = async {
         let message = ChangeUser::parse(payload, capabilities)?;
@@ -175,7 +186,7 @@ async fn finish(
             schema: applicant.login.schema,
             capabilities: applicant.capabilities,
             collation: applicant.login.collation,
-            attributes: applicant.login.attributes,
+            program: applicant.program,
             backend: entry.backend,
             admitted: entry.admitted,
         }),

@@ -77,7 +77,13 @@ fn house(config: &Config, topology: topology::Reader, dictionary: topology::cata
     let setup = SessionSetup { tracked: sql::tracked_variables };
     let pool = |(id, server): (usize, &pointsman::config::Server)| {
         let address = server.address.as_str().into();
-        let target = Target { address, tls: Arc::clone(&tls), connect_timeout: Duration::from_secs(1) };
+        let target = Target {
+            address,
+            tls: Arc::clone(&tls),
+            connect_timeout: Duration::from_secs(1),
+            compression: None,
+            proxy_protocol: false,
+        };
         Pool::new(ServerId(id as u16), target, config.pool.clone(), setup)
     };
     House {
@@ -91,6 +97,9 @@ fn house(config: &Config, topology: topology::Reader, dictionary: topology::cata
             accounts: Box::new(|_| None),
             cache: CredentialCache::new(Duration::ZERO),
             login_timeout: Duration::from_secs(20),
+            extra: 0,
+            withheld: 0,
+            proxy_protocol: None,
         },
         judge: Judge::new(16),
         catalog: Arc::new(ArcSwap::from_pointee(Catalog::default())),
@@ -237,6 +246,8 @@ async fn raw(rig: &Rig, capabilities: u32) -> backend::Conn {
         address: rig.admin.to_string().into(),
         tls: Arc::new(BackendTlsSetup::load(&tls).expect("no TLS")),
         connect_timeout: Duration::from_secs(20),
+        compression: None,
+        proxy_protocol: false,
     };
     let credential = Credential { user: "admin".to_owned(), password: Password::clear("admin-secret") };
     let login = Login { client_capabilities: capabilities, collation: 45, ..Login::default() };

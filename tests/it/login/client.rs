@@ -11,7 +11,7 @@ use pointsman::config::BackendTlsMode;
 use pointsman::net::{Channel, Stream};
 use pointsman::wire::auth::{AuthSwitch, auth_more};
 use pointsman::wire::{
-    ErrPacket, Greeting, HandshakeResponse, OkPacket, capability, handshake, push_packet, status,
+    ErrPacket, Greeting, HandshakeResponse, OkPacket, attribute, capability, handshake, push_packet, status,
 };
 
 use super::rig::{backend_tls, credential, target};
@@ -34,7 +34,6 @@ fn greeting(extra: u32, without: u32) -> Vec<u8> {
         thread_id: 4711,
         nonce: *b"abcdefghijklmnopqrst",
         capabilities: (capability::offered_to_clients(true, false) | extra) & !without,
-        mariadb_capabilities: 0,
         collation: 255,
         status: status::AUTOCOMMIT,
         plugin: "caching_sha2_password".to_owned(),
@@ -102,7 +101,6 @@ fn login() -> Login {
         client_capabilities: capability::offered_to_clients(true, false),
         collation: 33,
         schema: Some("shop".to_owned()),
-        attributes: b"\x04_pid\x0242".to_vec(),
     }
 }
 
@@ -284,7 +282,8 @@ async fn what_a_server_is_told() {
     assert_eq!(rest, [1, 0, 0, 0, 1], "a goodbye");
     let response = HandshakeResponse::parse(&received[0]).expect("a response");
     assert_eq!((response.user, response.schema), (&b"app"[..], Some(&b"shop"[..])));
-    assert_eq!((response.collation, response.attributes), (33, &b"\x04_pid\x0242"[..]));
+    assert_eq!(response.collation, 33);
+    assert_eq!(attribute(response.attributes, b"program_name"), Some(&b"pointsman"[..]));
     assert_eq!(response.capabilities & capability::SSL, 0);
 }
 

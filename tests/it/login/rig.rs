@@ -99,7 +99,13 @@ pub(super) fn backend_tls(mode: BackendTlsMode, ca: Option<PathBuf>) -> Arc<Back
 }
 
 pub(super) fn target(address: impl Into<Arc<str>>, tls: &Arc<BackendTlsSetup>) -> Target {
-    Target { address: address.into(), tls: Arc::clone(tls), connect_timeout: PATIENCE }
+    Target {
+        address: address.into(),
+        tls: Arc::clone(tls),
+        connect_timeout: PATIENCE,
+        compression: None,
+        proxy_protocol: false,
+    }
 }
 
 pub(super) fn credential(user: &str, password: &str) -> Credential {
@@ -162,8 +168,8 @@ async fn serve(tcp: TcpStream, flavour: Flavour, login: &FrontLogin, tell: &mpsc
         let _ = tell.send(summary(&result));
         let Ok(mut session) = result else { return };
         let Some((payload, sequence)) = answer_all(&mut session).await else { return };
-        let LoggedIn { channel, capabilities, collation, .. } = session;
-        let session = Session { channel, capabilities, collation };
+        let LoggedIn { channel, peer, capabilities, collation, .. } = session;
+        let session = Session { channel, peer, capabilities, collation };
         result = login::change_user(session, &payload, sequence, login).await;
     }
 }
@@ -214,6 +220,9 @@ pub(super) fn front(users: &[(&str, &str)]) -> FrontLogin {
         accounts: Box::new(|_| None),
         cache: CredentialCache::new(Duration::from_secs(300)),
         login_timeout: PATIENCE,
+        extra: 0,
+        withheld: 0,
+        proxy_protocol: None,
     }
 }
 

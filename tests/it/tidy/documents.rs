@@ -84,6 +84,6 @@ fn what_is_no_path_is_left_alone() {
 
 #[test]
 fn rooms_are_found_without_their_folder() {
-    assert!(exists("src/net.rs") && exists("serve/session.rs") && exists("relay.rs"));
+    assert!(exists("src/net/stream.rs") && exists("serve/session.rs") && exists("relay.rs"));
     assert!(!exists("serve/sessions.rs") && !exists("relays.rs"));
 }
