@@ -335,7 +335,7 @@ impl Pool {
 
     fn give_back(&self, mut backend: Box<Backend>) {
         let (now, opened) = (Instant::now(), backend.conn.opened);
-        if now.saturating_duration_since(opened) >= self.limits.max_age {
+        if !self.limits.reuse || now.saturating_duration_since(opened) >= self.limits.max_age {
             return self.close(backend);
         }
         backend.conn.channel.trim_buffer();
