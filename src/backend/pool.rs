@@ -377,7 +377,8 @@ impl Pool {
 
     fn give_back(&self, mut backend: Box<Backend>) {
         let (now, opened) = (Instant::now(), backend.conn.opened);
-        if backend.is_fenced() || now.saturating_duration_since(opened) >= self.limits.max_age {
+        let too_old = now.saturating_duration_since(opened) >= self.limits.max_age;
+        if backend.is_fenced() || too_old || !self.limits.reuse {
             return self.close(backend);
         }
         backend.conn.channel.trim_buffer();

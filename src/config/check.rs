@@ -252,12 +252,19 @@ fn pool(section: Section<'_, '_>, default: Pool) -> Pool {
         max_age: section.duration("max_age", default.max_age, millis(1000, 365 * DAY)),
         wait_timeout: section.duration("wait_timeout", default.wait_timeout, millis(0, HOUR)),
         connect_timeout: section.duration("connect_timeout", default.connect_timeout, millis(50, MINUTE)),
+        reuse: section.flag("reuse", default.reuse),
     };
     if pool.min_idle > pool.max_per_server
         && let Some(value) = section.get("min_idle")
     {
         let most = pool.max_per_server;
         value.wrong(format!("more than max_per_server, {most}"), format!("allowed is 0 to {most}"));
+    }
+    if pool.min_idle > 0
+        && !pool.reuse
+        && let Some(value) = section.get("min_idle")
+    {
+        value.wrong("no connection stays idle where reuse is false", "remove this key, or set reuse = true");
     }
     section.finish();
     pool

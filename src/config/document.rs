@@ -419,6 +419,13 @@ pub(super) const KEYS: &[Key] = &[
         Shown::Default(|c| duration(c.pool.connect_timeout)),
     ),
     key(
+        "pool",
+        "reuse",
+        "For tests: false closes each connection when it is given back, so that a session gets a new one for every\n\
+         statement that does not need the last one's.",
+        Shown::Default(|c| c.pool.reuse.to_string()),
+    ),
+    key(
         "limits",
         "max_allowed_packet",
         "Largest statement or row a client may send.",

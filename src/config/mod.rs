@@ -277,6 +277,8 @@ pub struct Pool {
     pub wait_timeout: Duration,
     /// How long opening and logging in a backend connection may take.
     pub connect_timeout: Duration,
+    /// Whether a connection that was given back is handed out again; off only in tests.
+    pub reuse: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -449,6 +451,7 @@ impl Default for Config {
                 max_age: Duration::from_secs(3600),
                 wait_timeout: Duration::from_secs(10),
                 connect_timeout: Duration::from_secs(3),
+                reuse: true,
             },
             limits: Limits {
                 max_allowed_packet: 1 << 30,
