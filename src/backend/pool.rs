@@ -381,6 +381,10 @@ impl Pool {
         if backend.is_fenced() || too_old || !self.limits.reuse {
             return self.close(backend);
         }
+        // The server would close it, perhaps under the next one's write.
+        if backend.settings.wait_timeout().is_some_and(|silence| silence <= self.limits.idle_timeout) {
+            return self.close(backend);
+        }
         backend.conn.channel.trim_buffer();
         let key = backend.key();
         loop {

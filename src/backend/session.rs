@@ -131,7 +131,7 @@ impl Backend {
             }
             SessionChange::Schema(name) => {
                 let name = String::from_utf8_lossy(name);
-                self.settings.schema = (!name.is_empty()).then(|| Arc::from(&*name));
+                self.settings.choose((!name.is_empty()).then(|| Arc::from(&*name)));
                 true
             }
             _ => true,
@@ -169,7 +169,19 @@ impl Backend {
         exchange(&mut self.conn, &query(&names)).await?;
         self.settings = Settings::with_schema(self.settings.schema.take());
         // Roles outlive a reset on some servers.
-        self.take_role_back().await
+        self.take_role_back().await?;
+        self.choose_again().await
+    }
+
+    /// A reset keeps the schema, but gives its character set the server's default: what LOAD DATA reads by.
+    async fn choose_again(&mut self) -> Result<(), ExchangeError> {
+        let Some(schema) = &self.settings.schema else { return Ok(()) };
+        let command = [&[Command::INIT_DB], schema.as_bytes()].concat();
+        match exchange(&mut self.conn, &command).await {
+            // Dropped meanwhile: there is no character set to be wrong about.
+            Err(ExchangeError::Refused(_)) => Ok(()),
+            done => done,
+        }
     }
 
     /// Prepares a statement. Returns the server's number for it.

@@ -24,7 +24,10 @@ impl Accepted {
             let parsed = Line { suite: next()?, flavour: next()?, test: next()?, reason: next()? };
             ["mysql", "mariadb", "both"].contains(&parsed.flavour).then_some(parsed)
         };
-        lines.map(|line| read(line).with_context(|| format!("accepted.txt: not understood: {line}"))).collect::<Result<_>>().map(Self)
+        lines
+            .map(|line| read(line).with_context(|| format!("accepted.txt: not understood: {line}")))
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     /// Why this test may end differently, if it may.

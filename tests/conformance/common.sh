@@ -74,3 +74,25 @@ venv() {
 }
 
 results() { python3 "$HERE/results.py" "$@" >>"$RESULTS"; }
+
+# perl_build MODULE: builds the Perl driver in src.
+perl_build() {
+    need perl make cc mariadb_config
+    [ ! -f src/built ] || return 0
+    (cd src && perl Makefile.PL --mysql_config=mariadb_config --testdb="$SCHEMA" && make) >build.log 2>&1 ||
+        fail "$1 cannot be built: $(tail -n 1 build.log)"
+    # Without what the Makefile wrote down, tests read the environment.
+    rm -f src/t/*.mtest
+    touch src/built
+}
+
+# perl_run VARIABLE=VALUE...: every file of src/t by itself.
+perl_run() {
+    local file
+    cd src
+    for file in t/*.t; do
+        echo "== $file"
+        (env "$@" PERL_HASH_SEED=0 timeout 120 perl -Mblib "$file" 2>&1 || true) | tee ../file.tap
+        results tap "$file" <../file.tap
+    done
+}

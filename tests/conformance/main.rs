@@ -91,7 +91,10 @@ async fn run(
         }
         for difference in &found {
             let reason = accepted.reason(suite.name, flavour, &difference.test);
-            say(&format!("  {difference}{}", reason.map_or(String::new(), |why| format!(" (accepted: {why})"))));
+            say(&format!(
+                "  {difference}{}",
+                reason.map_or(String::new(), |why| format!(" (accepted: {why})"))
+            ));
         }
         row.through.push(report::Through::new(way, through, found, |test| {
             accepted.reason(suite.name, flavour, test).is_some()

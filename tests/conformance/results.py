@@ -19,9 +19,9 @@ def tap(text, prefix):
         match = re.match(r"(not )?ok\b\s*(\d*)\s*-?\s*([^#]*)(#\s*(skip|todo).*)?", line, re.I)
         if match:
             seen += 1
-            name = f"{prefix} {match[2] or seen} {match[3].strip()}".strip()
-            # What is not told in advance (addresses, numbers, times) does not name a test.
-            name = re.sub(r"0x[0-9a-f]+", "0x", name)
+            # What is not told in advance (connection numbers, times, addresses) does not name a test.
+            words = re.sub(r"\b(0x[0-9a-f]+|\d+)\b", "N", match[3].strip())
+            name = f"{prefix} {match[2] or seen} {words}".strip()
             if match[5] and match[5].lower() == "skip":
                 yield "skip", name
             else:

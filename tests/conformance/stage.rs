@@ -80,7 +80,7 @@ impl Stage {
         for statement in [
             format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{password}'"),
             format!("GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION"),
-            format!("CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4"),
+            format!("CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"),
         ] {
             conn.query_drop(statement).await?;
         }

@@ -42,7 +42,11 @@ impl Suite {
     pub(crate) async fn fetch(&self) -> Result<Result<String, String>> {
         let output = self.command("fetch")?.stderr(Stdio::piped()).output().await.context("bash")?;
         let last = |bytes: &[u8]| {
-            String::from_utf8_lossy(bytes).lines().rfind(|line| !line.is_empty()).unwrap_or("it says nothing").to_owned()
+            String::from_utf8_lossy(bytes)
+                .lines()
+                .rfind(|line| !line.is_empty())
+                .unwrap_or("it says nothing")
+                .to_owned()
         };
         Ok(if output.status.success() { Ok(last(&output.stdout)) } else { Err(last(&output.stderr)) })
     }
@@ -116,6 +120,7 @@ impl Suite {
 /// Ends a script with all that it started: it leads a group of its own.
 async fn end_group(leader: Option<u32>) {
     if let Some(leader) = leader {
-        let _ = Command::new("/bin/sh").args(["-c", r#"kill -KILL "-$0""#, &leader.to_string()]).status().await;
+        let _ =
+            Command::new("/bin/sh").args(["-c", r#"kill -KILL "-$0""#, &leader.to_string()]).status().await;
     }
 }
