@@ -330,9 +330,14 @@ impl Session {
                 return self.client.shutdown().await;
             }
             End::Drained => ErrPacket::new(code::SERVER_SHUTDOWN, "Server shutdown in progress"),
-            End::IdleTooLong | End::WaitedTooLong => ErrPacket::new(
+            End::IdleTooLong => ErrPacket::new(
                 code::CLIENT_INTERACTION_TIMEOUT,
                 "The client was disconnected by the server because of inactivity.",
+            ),
+            End::WaitedTooLong => ErrPacket::new(
+                code::CLIENT_INTERACTION_TIMEOUT,
+                "The client was disconnected by the server because of inactivity. See wait_timeout and \
+                 interactive_timeout for configuring this behavior.",
             ),
             End::Killed => ErrPacket::new(code::QUERY_INTERRUPTED, "Connection was killed"),
             // It can still be told that it sent what is no frame.
