@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
 use pointsman::flavour::Flavour;
-use pointsman::playground::{Account, Cluster, ROOT, Server};
+use pointsman::playground::{Account, Cluster, Options, ROOT, Server};
 use tokio::process::Command;
 
-use crate::clusters::{both, schema, shared};
+use crate::clusters::{both, private, schema};
 use crate::through::Proxy;
 
 both![sysbench_runs_and_is_split];
@@ -20,7 +20,8 @@ const ACCOUNT: Account = Account { user: "sysbench", password: "sysbench" };
 async fn sysbench_runs_and_is_split(flavour: Flavour) -> Result<()> {
     // `POINTSMAN_SYSBENCH_SECONDS=60` for a long run by hand.
     let seconds = std::env::var("POINTSMAN_SYSBENCH_SECONDS").unwrap_or_else(|_| "3".to_owned());
-    let cluster = shared(flavour).await?;
+    // Its own, because the servers' counters tell of everybody's statements.
+    let cluster = &private(Options::new(Some(flavour))).await?;
     let mut root = schema(cluster, "sysbench").await?;
     root.query_drop(format!("CREATE USER sysbench@'%' IDENTIFIED BY '{}'", ACCOUNT.password)).await?;
     root.query_drop("GRANT ALL ON sysbench.* TO sysbench@'%'").await?;
