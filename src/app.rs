@@ -19,7 +19,9 @@ use crate::control::{self, Control, Outlook};
 use crate::serve::accounts::CredentialCache;
 use crate::serve::login::{FrontLogin, Servers, listed};
 use crate::serve::tls::{FrontTlsSetup, load_rsa_key};
-use crate::serve::{self, Counters, Digests, House, Positions, Registry, Statements};
+use crate::serve::{
+    self, Acknowledged, Counters, Digests, House, PinCounters, Positions, Registry, Statements,
+};
 use crate::shutdown::Shutdown;
 use crate::sql;
 use crate::topology::{self, Exclusion, Role, Snapshot, Standing};
@@ -137,6 +139,8 @@ fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {
         digests: Digests::new(DIGEST_STATS_MAX, config.cluster.servers.len()),
         statements: Statements::default(),
         positions: Positions::new(config.cluster.servers.len()),
+        acknowledged: Acknowledged::default(),
+        pins: PinCounters::default(),
         counters: Counters::default(),
         turns: AtomicU64::new(0),
     })

@@ -28,6 +28,11 @@ impl Version {
         let number = next() * 10_000 + next() * 100 + next();
         Self { flavour, number }
     }
+
+    /// MySQL of this version or later.
+    pub fn is_mysql_from(self, number: u32) -> bool {
+        self.flavour == Flavour::MySql && self.number >= number
+    }
 }
 
 impl fmt::Display for Flavour {

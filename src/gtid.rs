@@ -40,6 +40,12 @@ impl GtidSet {
         Some(set)
     }
 
+    /// The same, of a flavour that the text shows.
+    pub fn parse_either(text: &str) -> Option<Self> {
+        let flavour = if text.contains(':') { Flavour::MySql } else { Flavour::MariaDb };
+        Self::parse(flavour, text)
+    }
+
     pub fn is_empty(&self) -> bool {
         match self {
             GtidSet::MySql(sources) => sources.is_empty(),
@@ -58,6 +64,36 @@ impl GtidSet {
                 .iter()
                 .all(|(domain, (_, number))| ours.get(domain).is_some_and(|(_, have)| have >= number)),
             (_, other) => other.is_empty(),
+        }
+    }
+
+    /// The transactions that both have.
+    pub fn intersection(&self, other: &GtidSet) -> GtidSet {
+        match (self, other) {
+            (GtidSet::MySql(ours), GtidSet::MySql(theirs)) => {
+                let both = ours.iter().filter_map(|(source, intervals)| {
+                    let common = common(intervals, theirs.get(source)?);
+                    (!common.is_empty()).then(|| (source.clone(), common))
+                });
+                GtidSet::MySql(both.collect())
+            }
+            (GtidSet::MariaDb(ours), GtidSet::MariaDb(theirs)) => {
+                let both = ours.iter().filter_map(|(domain, position)| {
+                    let other = theirs.get(domain)?;
+                    Some((*domain, if other.1 < position.1 { *other } else { *position }))
+                });
+                GtidSet::MariaDb(both.collect())
+            }
+            (GtidSet::MySql(_), _) => GtidSet::MySql(BTreeMap::new()),
+            (GtidSet::MariaDb(_), _) => GtidSet::MariaDb(BTreeMap::new()),
+        }
+    }
+
+    /// How many intervals it takes to tell it.
+    pub fn gaps(&self) -> usize {
+        match self {
+            GtidSet::MySql(sources) => sources.values().map(Vec::len).sum(),
+            GtidSet::MariaDb(domains) => domains.len(),
         }
     }
 
@@ -93,22 +129,38 @@ impl GtidSet {
     }
 }
 
+const TAG_LEN_MAX: usize = 32;
+
+/// No server of MySQL's knows a greater one.
+const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
+
+fn is_uuid(text: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
+}
+
 /// `uuid:1-5:7` or, with tags, `uuid:1-5:tag:1-3`.
 fn parse_source(part: &str, sources: &mut BTreeMap<String, Vec<(u64, u64)>>) -> Option<()> {
     let (uuid, rest) = part.split_once(':')?;
     let uuid = uuid.trim().to_ascii_lowercase();
-    if uuid.len() != 36 {
+    if !is_uuid(&uuid) {
         return None;
     }
     let mut source = uuid.clone();
     for piece in rest.split(':').map(str::trim) {
         if piece.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            if piece.len() > TAG_LEN_MAX || !piece.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') {
+                return None;
+            }
             source = format!("{uuid}:{}", piece.to_ascii_lowercase());
             continue;
         }
         let (first, last) = piece.split_once('-').unwrap_or((piece, piece));
         let interval = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if interval.0 == 0 || interval.0 > interval.1 {
+        if interval.0 == 0 || interval.0 > interval.1 || interval.1 > NUMBER_MAX {
             return None;
         }
         sources.entry(source.clone()).or_default().push(interval);
@@ -130,6 +182,16 @@ fn parse_position(part: &str, domains: &mut BTreeMap<u32, (u32, u64)>) -> Option
         *have = position;
     }
     Some(())
+}
+
+/// What two lists of intervals, each in order, have in common.
+fn common(ours: &[(u64, u64)], theirs: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut both = Vec::new();
+    for our in ours {
+        let meets = theirs.iter().filter(|their| their.0 <= our.1 && our.0 <= their.1);
+        both.extend(meets.map(|their| (our.0.max(their.0), our.1.min(their.1))));
+    }
+    both
 }
 
 /// Puts intervals in order and joins those that touch.
@@ -204,6 +266,10 @@ mod tests {
         assert!(mariadb("0-1-100,1-5-7").contains(&mariadb("0-3-99")));
         assert!(!mariadb("0-1-100").contains(&mariadb("0-1-101")));
         assert!(!mariadb("0-1-100").contains(&mariadb("2-1-1")));
+        assert_eq!(
+            mariadb("0-1-5,1-1-9").intersection(&mariadb("0-2-7,1-2-3,2-1-1")),
+            mariadb("0-1-5,1-2-3")
+        );
     }
 
     #[test]
@@ -218,7 +284,11 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_set() {
-        for text in ["x", "x:1", &format!("{UUID}:5-3"), &format!("{UUID}:0"), &format!("{UUID}:-")] {
+        let no_uuid = format!("{}'", &UUID[..35]);
+        for numbers in ["5-3", "0", "-", "9223372036854775807", "a'b:1"] {
+            assert_eq!(GtidSet::parse(Flavour::MySql, &format!("{UUID}:{numbers}")), None, "{numbers}");
+        }
+        for text in ["x", "x:1", &format!("{no_uuid}:1")] {
             assert_eq!(GtidSet::parse(Flavour::MySql, text), None, "{text}");
         }
         for text in ["1", "1-2", "1-2-3-4", "a-b-c"] {
@@ -238,6 +308,11 @@ mod tests {
             };
             let (set_a, set_b) = (of(&a), of(&b));
             prop_assert_eq!(set_a.contains(&set_b), b.iter().all(|number| a.contains(number)));
+            let common = set_a.intersection(&set_b);
+            for number in 1..60 {
+                let one = of(&[number]);
+                prop_assert_eq!(common.contains(&one), set_a.contains(&one) && set_b.contains(&one));
+            }
             let mut both = set_a.clone();
             both.add(&set_b);
             prop_assert!(both.contains(&set_a) && both.contains(&set_b));

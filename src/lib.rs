@@ -6,6 +6,8 @@
 
 pub mod flavour;
 
+pub mod consistency;
+
 pub mod gtid;
 
 pub mod config;

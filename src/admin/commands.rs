@@ -102,6 +102,13 @@ pub(super) const ALL: &[Command] = &[
         |reader| show(reader, "pools"),
     ),
     command(
+        &["SHOW", "PINS"],
+        "SHOW PINS [LIKE 'cause'] [LIMIT n]",
+        "What ties sessions to one connection: how many now, how often, for how long, and what ends it.",
+        "SHOW PINS",
+        |reader| show(reader, "pins"),
+    ),
+    command(
         &["SHOW", "ROUTES"],
         "SHOW ROUTES [LIKE 'digest'] [LIMIT n]",
         "Each form of statement: where it went, how often, how fast and why. The costliest first.",

@@ -9,14 +9,15 @@ use super::commands::Order;
 use super::explain::{Situation, explain};
 use super::select::Asker;
 use super::table::Answer;
-use super::view::{DigestView, PoolView, SessionView, View};
+use super::view::{DigestView, PinView, PoolView, SessionView, View};
 use crate::config::{Config, FrontTls, FrontTlsMode, User, settings};
 use crate::control::orders::Orders;
 use crate::route::{SessionState, Spread};
 use crate::serve::accounts::CredentialCache;
 use crate::serve::login::{FrontLogin, listed};
 use crate::serve::tls::{FrontKeyError, FrontTlsSetup, load_rsa_key};
-use crate::serve::{DigestStats, House, SessionInfo, client_hash};
+use crate::serve::{DigestStats, House, PinCounters, SessionInfo, client_hash};
+use crate::sql::PinCause;
 use crate::topology::ServerId;
 use crate::topology::events::Events;
 use crate::wire::{ErrPacket, code};
@@ -60,6 +61,7 @@ impl Desk {
     /// The proxy at this moment.
     pub fn view(&self) -> View {
         let (house, now) = (&*self.house, Instant::now());
+        let infos = house.registry.all();
         View {
             uptime: house.registry.uptime(now),
             snapshot: Arc::clone(&house.topology.load()),
@@ -68,7 +70,8 @@ impl Desk {
                 .iter()
                 .map(|pool| PoolView { gauge: pool.gauge(), counters: pool.counters.all() })
                 .collect(),
-            sessions: house.registry.all().iter().map(|info| self.session(info, now)).collect(),
+            sessions: infos.iter().map(|info| self.session(info, now)).collect(),
+            pins: PinCause::ALL.into_iter().map(|cause| pin(cause, &infos, &house.pins, now)).collect(),
             digests: house.digests.all().iter().map(|stats| digest(stats)).collect(),
             events: self.events.all(),
             counters: house.counters.all(),
@@ -78,6 +81,7 @@ impl Desk {
 
     fn session(&self, info: &SessionInfo, now: Instant) -> SessionView {
         let seen = info.seen();
+        let pinned_for = seen.pins.iter().filter_map(|cause| seen.pinned_for(cause, now)).max();
         SessionView {
             id: info.id,
             user: seen.user,
@@ -89,6 +93,7 @@ impl Desk {
             statements: info.statements.load(Relaxed),
             backend: seen.backend,
             pins: seen.pins,
+            pinned_for,
             in_transaction: info.in_transaction(),
             because: seen.because,
             statement: seen.statement,
@@ -159,6 +164,21 @@ impl Desk {
             let message = format!("there is no server {name:?}; there are {}", names.join(", "));
             ErrPacket::new(code::UNKNOWN, message)
         })
+    }
+}
+
+/// What has ended is counted; what is in force is seen on the sessions.
+fn pin(cause: PinCause, sessions: &[Arc<SessionInfo>], counters: &PinCounters, now: Instant) -> PinView {
+    let counter = counters.of(cause);
+    let in_force: Vec<Duration> =
+        sessions.iter().filter_map(|session| session.seen().pinned_for(cause, now)).collect();
+    let longest = in_force.iter().copied().max().unwrap_or_default();
+    PinView {
+        cause,
+        sessions: in_force.len() as u64,
+        set: counter.set.load(Relaxed),
+        total: Duration::from_micros(counter.micros.load(Relaxed)) + in_force.iter().sum::<Duration>(),
+        longest: longest.max(Duration::from_micros(counter.longest_micros.load(Relaxed))),
     }
 }
 

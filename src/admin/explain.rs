@@ -4,7 +4,7 @@ use super::table::{Answer, Value};
 use super::view::pins_in_words;
 use crate::config::Routing;
 use crate::route::{Destination, SessionState, Spread, route};
-use crate::sql::{Access, Hint, Judged, Kind};
+use crate::sql::{Access, Hint, Judged, Kind, WriteBecause};
 use crate::topology::Snapshot;
 
 /// All that a route depends on besides the statement.
@@ -25,6 +25,8 @@ pub fn explain(judged: &Judged, situation: &Situation<'_>) -> Answer {
         Access::Read => "read",
         Access::Write(_) => "write",
     };
+    let level = judged.consistency.iter().map(|level| level.to_string());
+    let hints = judged.hint.iter().map(hint_in_words).chain(level).collect::<Vec<_>>().join(", ");
     let row = [
         Value::text(target),
         Value::optional(server.map(Value::text)),
@@ -32,7 +34,7 @@ pub fn explain(judged: &Judged, situation: &Situation<'_>) -> Answer {
         Value::text(kind(&statement.kind)),
         Value::text(access),
         Value::unless_empty(&pins_in_words(statement.pins)),
-        Value::optional(judged.hint.as_ref().map(|hint| Value::text(hint_in_words(hint)))),
+        Value::unless_empty(&hints),
         Value::text(statement.digest.clone()),
     ];
     Answer::texts(HEADINGS, vec![row])
@@ -43,6 +45,11 @@ fn decide<'a>(judged: &Judged, situation: &Situation<'a>) -> (String, Option<&'a
     let Situation { snapshot, routing, session, spread } = situation;
     if let Kind::Kill { id: Some(_), .. } = judged.statement.kind {
         return ("proxy".to_owned(), None, "sessions have the proxy's own numbers".to_owned());
+    }
+    if judged.statement.kind == Kind::Set
+        && judged.statement.access == Access::Write(WriteBecause::ProxyVariable)
+    {
+        return ("proxy".to_owned(), None, "the proxy keeps this variable itself".to_owned());
     }
     let route = route(judged, session, snapshot, routing, *spread);
     let because = route.explain(judged, session);

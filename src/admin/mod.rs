@@ -35,4 +35,4 @@ pub use grammar::{Arguments, Unparsed, parse};
 pub use listener::{Bound, bind};
 pub use select::{Asker, SelectError, select};
 pub use table::{Answer, Heading, Row, Value};
-pub use view::{DigestView, PoolView, SessionView, View};
+pub use view::{DigestView, PinView, PoolView, SessionView, View};

@@ -7,7 +7,7 @@ use crate::backend::Gauge;
 use crate::net::PeerAddress;
 use crate::route::Because;
 use crate::serve::Activity;
-use crate::sql::{Access, PinSet, Statement};
+use crate::sql::{Access, PinCause, PinSet, Statement};
 use crate::topology::events::Event;
 use crate::topology::{Role, ServerId, Snapshot};
 
@@ -17,6 +17,8 @@ pub struct View {
     /// Indexed by `ServerId`.
     pub pools: Vec<PoolView>,
     pub sessions: Vec<SessionView>,
+    /// In the order of `PinCause::ALL`.
+    pub pins: Vec<PinView>,
     pub digests: Vec<DigestView>,
     /// Oldest first.
     pub events: Vec<Event>,
@@ -44,10 +46,22 @@ pub struct SessionView {
     /// The server and its thread that work for it or that it holds.
     pub backend: Option<(ServerId, u32)>,
     pub pins: PinSet,
+    /// How long anything has tied it to the connection.
+    pub pinned_for: Option<Duration>,
     pub in_transaction: bool,
     /// Of the last route.
     pub because: Option<Because>,
     pub statement: Option<Arc<Statement>>,
+}
+
+/// What one cause did since start.
+pub struct PinView {
+    pub cause: PinCause,
+    /// Tied by it now.
+    pub sessions: u64,
+    pub set: u64,
+    pub total: Duration,
+    pub longest: Duration,
 }
 
 pub struct DigestView {

@@ -9,6 +9,7 @@ use super::pool::Pool;
 use super::prepared::StatementKey;
 use super::session::{Backend, ExchangeError};
 use super::settings::Settings;
+use super::user_variables::UserVariables;
 use crate::gtid::GtidSet;
 
 pub struct Lease {
@@ -42,25 +43,67 @@ impl Lease {
         Box::pin(in_time(patience, self.await_gtids(gtids, limit))).await
     }
 
+    /// What the connection committed last, where the server tells it of one connection.
+    pub async fn last_written(&mut self) -> Result<Option<GtidSet>, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.last_gtids())).await
+    }
+
+    /// All that the server has committed.
+    pub async fn position(&mut self) -> Result<GtidSet, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.executed_gtids())).await
+    }
+
+    /// The isolation of the transactions that begin here, as in `READ-COMMITTED`.
+    pub async fn isolation(&mut self) -> Result<String, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.transaction_isolation())).await
+    }
+
+    /// Begins a transaction of that isolation.
+    pub async fn begin(&mut self, isolation: &str) -> Result<(), ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        let set = format!("SET TRANSACTION ISOLATION LEVEL {isolation}");
+        Box::pin(in_time(limit, async {
+            self.execute(&set).await?;
+            self.execute("START TRANSACTION").await
+        }))
+        .await
+    }
+
+    pub async fn roll_back(&mut self) -> Result<(), ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.execute("ROLLBACK"))).await
+    }
+
+    /// Runs a query of our own that answers one row of one column.
+    pub async fn ask_in_time(&mut self, question: &str) -> Result<Option<String>, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        in_time(limit, self.scalar(question.as_bytes())).await
+    }
+
     /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
     /// list unless they read a table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
-        let forgotten = self.prepared.clear();
+        let forgotten = self.forget_statements();
         self.pool.count_prepared(0, forgotten);
         let limit = self.pool.exchange_limit();
         Box::pin(in_time(limit, self.reset())).await
     }
 
     /// The server's number of a statement, prepared first where it is not. The session's own settings are
-    /// `current`; a statement is read under those it was first prepared with.
+    /// `current` and `variables`, which are not
+    /// touched if none are given; a statement is read under those it was first prepared with.
     pub async fn prepared_id(
         &mut self,
         key: &Arc<StatementKey>,
         current: &Settings,
+        variables: Option<&UserVariables>,
     ) -> Result<u32, ExchangeError> {
         match self.prepared.use_id(key) {
             Some(id) => Ok(id),
-            None => Box::pin(self.prepare_now(key, current)).await,
+            None => Box::pin(self.prepare_now(key, current, variables)).await,
         }
     }
 
@@ -68,12 +111,20 @@ impl Lease {
         &mut self,
         key: &Arc<StatementKey>,
         current: &Settings,
+        variables: Option<&UserVariables>,
     ) -> Result<u32, ExchangeError> {
         self.make_room().await?;
         let then = current.reading_as(key.environment());
         self.settle(&then).await?;
+        let types = key.variables().zip(variables);
+        if let Some((then, _)) = types {
+            self.settle_user_variables(then).await?;
+        }
         let prepared = self.prepare(key).await;
         self.settle(current).await?;
+        if let Some((_, now)) = types {
+            self.settle_user_variables(now).await?;
+        }
         let id = prepared?;
         self.pool.counters.prepared.fetch_add(1, Relaxed);
         self.pool.count_prepared(1, 0);
@@ -116,7 +167,7 @@ impl Lease {
     }
 
     /// Closes what was used longest ago here while the server holds too much.
-    async fn make_room(&mut self) -> Result<(), ExchangeError> {
+    pub(super) async fn make_room(&mut self) -> Result<(), ExchangeError> {
         while self.prepared.len() > 1 && self.pool.is_full_of_statements() {
             let Some(id) = self.prepared.evict() else { break };
             self.pool.counters.evicted.fetch_add(1, Relaxed);
@@ -142,7 +193,7 @@ impl Lease {
 }
 
 /// A server that does not answer a question of ours in time is as good as lost.
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     limit: Duration,
     exchange: impl Future<Output = Result<T, ExchangeError>>,
 ) -> Result<T, ExchangeError> {

@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::session::{Backend, ExchangeError, SessionSetup};
 use super::settings::Settings;
 use super::slots::{Checkout, Grant, Released, Slots};
+use super::user_variables::UserVariables;
 use crate::config;
 use crate::topology::ServerId;
 use crate::wire::capability;
@@ -53,6 +54,9 @@ pub struct Key {
 pub struct Wanted {
     pub key: Key,
     pub settings: Settings,
+    pub user_variables: UserVariables,
+    /// Active roles, where they are not those of the login, as SET ROLE takes them.
+    pub role: Option<Arc<str>>,
     pub opening: Opening,
 }
 
@@ -68,9 +72,12 @@ pub struct Opening {
 pub struct Counters {
     pub connected: AtomicU64,
     pub failed: AtomicU64,
+    /// Opened for a session that found none to reuse.
+    pub opened: AtomicU64,
     pub reused: AtomicU64,
     pub waited: AtomicU64,
     pub wait_micros: AtomicU64,
+    pub longest_wait_micros: AtomicU64,
     pub timed_out: AtomicU64,
     pub replaced: AtomicU64,
     pub reset: AtomicU64,
@@ -89,6 +96,8 @@ pub struct Gauge {
     pub in_use: usize,
     pub waiting: usize,
     pub cap: usize,
+    /// How long anybody may wait.
+    pub wait_limit: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +144,14 @@ impl Pool {
         let slots = self.slots();
         let (open, idle) = (slots.open(), slots.idle());
         let waiting = slots.waiting();
-        Gauge { open, idle, in_use: open - idle, waiting, cap: self.limits.max_per_server }
+        Gauge {
+            open,
+            idle,
+            in_use: open - idle,
+            waiting,
+            cap: self.limits.max_per_server,
+            wait_limit: self.limits.wait_timeout,
+        }
     }
 
     /// How long a question of ours on an open connection may take.
@@ -153,7 +169,7 @@ impl Pool {
         loop {
             let (checkout, turn) = {
                 let mut slots = self.slots();
-                let checkout = slots.checkout(&wanted.key, |backend| backend.fit(&wanted.settings));
+                let checkout = slots.checkout(&wanted.key, |backend| backend.fit(wanted));
                 // Under the same lock: else what is given back in between is idle, and nobody is told.
                 let turn = matches!(checkout, Checkout::Full).then(|| {
                     let (waiter, granted) = oneshot::channel();
@@ -163,26 +179,26 @@ impl Pool {
                 (checkout, turn)
             };
             match checkout {
-                Checkout::Reuse(backend) => match self.lease_idle(backend) {
+                Checkout::Reuse(backend) => match self.lease_idle(backend, wanted) {
                     Some(lease) => return Ok(lease),
                     None => continue,
                 },
                 // Connecting is boxed: it is rare, and every session's memory would be larger by it.
-                Checkout::Connect => return Box::pin(self.connect(wanted)).await,
+                Checkout::Connect => return Box::pin(self.connect_for(wanted)).await,
                 Checkout::Replace(old) => {
                     self.counters.replaced.fetch_add(1, Relaxed);
                     self.forget(&old);
                     drop(old);
-                    return Box::pin(self.connect(wanted)).await;
+                    return Box::pin(self.connect_for(wanted)).await;
                 }
                 Checkout::Full => {
                     let Some(turn) = turn else { continue };
                     match self.wait(turn).await? {
-                        Grant::Connection(backend) => match self.lease_idle(backend) {
+                        Grant::Connection(backend) => match self.lease_idle(backend, wanted) {
                             Some(lease) => return Ok(lease),
                             None => continue,
                         },
-                        Grant::Slot => return Box::pin(self.connect(wanted)).await,
+                        Grant::Slot => return Box::pin(self.connect_for(wanted)).await,
                     }
                 }
             }
@@ -207,7 +223,9 @@ impl Pool {
         self.counters.waited.fetch_add(1, Relaxed);
         let started = Instant::now();
         let granted = timeout(self.limits.wait_timeout, &mut turn.granted).await;
-        self.counters.wait_micros.fetch_add(started.elapsed().as_micros() as u64, Relaxed);
+        let micros = started.elapsed().as_micros() as u64;
+        self.counters.wait_micros.fetch_add(micros, Relaxed);
+        self.counters.longest_wait_micros.fetch_max(micros, Relaxed);
         if let Ok(Ok(grant)) = granted {
             turn.taken = true;
             return Ok(grant);
@@ -217,14 +235,23 @@ impl Pool {
     }
 
     /// A closed or chatty connection is dropped: it gets no second chance.
-    fn lease_idle(self: &Arc<Self>, mut backend: Box<Backend>) -> Option<Lease> {
-        if !backend.conn.channel.is_quiet() {
+    fn lease_idle(self: &Arc<Self>, mut backend: Box<Backend>, wanted: &Wanted) -> Option<Lease> {
+        // What init_connect set, only a login sets again.
+        let lost = self.reset_is_not_enough.load(Relaxed) && backend.settings.has_more_than(&wanted.settings);
+        if lost || !backend.conn.channel.is_quiet() {
             self.close(backend);
             return None;
         }
         self.counters.reused.fetch_add(1, Relaxed);
         self.in_use.fetch_add(1, Relaxed);
         Some(Lease::new(backend, Arc::clone(self)))
+    }
+
+    /// As `connect`, for a session that waits for it.
+    async fn connect_for(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
+        let lease = self.connect(wanted).await?;
+        self.counters.opened.fetch_add(1, Relaxed);
+        Ok(lease)
     }
 
     /// Opens a connection in a slot already taken.
@@ -276,7 +303,12 @@ impl Pool {
             return Ok(done);
         }
         let mut lease = self.checkout(wanted).await?;
-        let done = lease.execute(statement).await;
+        // What another session of this user may do by its roles, this one may not.
+        let settled = lease.settle_role(wanted.role.as_ref()).await;
+        let done = match settled {
+            Ok(()) => lease.execute(statement).await,
+            Err(error) => Err(error),
+        };
         if matches!(done, Ok(()) | Err(ExchangeError::Refused(_))) {
             lease.release_clean();
         }
@@ -284,7 +316,8 @@ impl Pool {
     }
 
     fn remember_opening(&self, wanted: &Wanted) {
-        if self.limits.min_idle == 0 {
+        // Opened ahead, a connection has the roles of a login.
+        if self.limits.min_idle == 0 || wanted.role.is_some() {
             return;
         }
         let mut recent = self.lock(&self.recent);
@@ -314,7 +347,7 @@ impl Pool {
         // Outside a runtime (at exit) there is nobody to reset it for.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close(backend) };
         runtime.spawn(async move {
-            self.count_prepared(0, backend.prepared.clear());
+            self.count_prepared(0, backend.forget_statements());
             match timeout(self.limits.connect_timeout, backend.reset()).await {
                 Ok(Ok(())) => {
                     self.counters.reset.fetch_add(1, Relaxed);
@@ -416,7 +449,13 @@ impl Pool {
         for (key, opening) in recent {
             let idle = self.slots().idle_by_key().find(|(have, _)| **have == key).map_or(0, |(_, len)| len);
             let settings = Settings::with_schema(opening.schema.clone());
-            let wanted = Wanted { key: key.clone(), settings, opening };
+            let wanted = Wanted {
+                key: key.clone(),
+                settings,
+                user_variables: UserVariables::default(),
+                role: None,
+                opening,
+            };
             for _ in idle..self.limits.min_idle {
                 if !self.slots().adopt() {
                     return;
@@ -441,7 +480,7 @@ impl Pool {
     fn forget(&self, backend: &Backend) {
         backend.conn.channel.say_last(&QUIT);
         self.lock(&self.sockets).remove(&backend.id);
-        self.prepared.fetch_sub(backend.prepared.len(), Relaxed);
+        self.prepared.fetch_sub(backend.statements(), Relaxed);
     }
 
     /// Whether this server holds as many prepared statements as it may.
@@ -521,9 +560,11 @@ impl Counters {
         let Self {
             connected,
             failed,
+            opened,
             reused,
             waited,
             wait_micros,
+            longest_wait_micros,
             timed_out,
             replaced,
             reset,
@@ -536,9 +577,11 @@ impl Counters {
         let named = [
             ("connected", connected),
             ("failed", failed),
+            ("opened", opened),
             ("reused", reused),
             ("waited", waited),
             ("wait_micros", wait_micros),
+            ("longest_wait_micros", longest_wait_micros),
             ("timed_out", timed_out),
             ("replaced", replaced),
             ("reset", reset),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::settings::Settings;
+use super::user_variables::UserVariables;
 
 /// A statement as servers know it: its text, and what of the session its meaning depends on.
 #[derive(Debug)]
@@ -15,14 +16,25 @@ pub struct StatementKey {
     text: Arc<[u8]>,
     /// The schema, mode and character sets it is read under, whatever the session sets later.
     environment: Settings,
+    /// Where it names user variables: what gives them their types. Servers keep those of the preparation.
+    variables: Option<UserVariables>,
 }
 
 impl StatementKey {
-    pub fn new(text: &[u8], settings: &Settings, hasher: &impl BuildHasher) -> Self {
+    pub fn new(
+        text: &[u8],
+        settings: &Settings,
+        variables: Option<UserVariables>,
+        hasher: &impl BuildHasher,
+    ) -> Self {
         let environment = settings.reading();
-        let variables: Vec<_> = environment.variables().collect();
-        let hash = hasher.hash_one((text, &environment.schema, variables));
-        Self { hash, text: text.into(), environment }
+        let read_by: Vec<_> = environment.variables().collect();
+        let hash = hasher.hash_one((text, &environment.schema, read_by, &variables));
+        Self { hash, text: text.into(), environment, variables }
+    }
+
+    pub fn variables(&self) -> Option<&UserVariables> {
+        self.variables.as_ref()
     }
 
     pub fn text(&self) -> &[u8] {
@@ -37,7 +49,10 @@ impl StatementKey {
 impl PartialEq for StatementKey {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
-            || (self.hash == other.hash && self.text == other.text && self.environment == other.environment)
+            || (self.hash == other.hash
+                && self.text == other.text
+                && self.environment == other.environment
+                && self.variables == other.variables)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::carried::CarriedHere;
 use super::conn::Conn;
 use super::pool::{Key, Wanted};
 use super::prepared::{PreparedHere, StatementKey};
@@ -25,6 +26,10 @@ pub struct Backend {
     pub settings: Settings,
     /// Statements prepared on it.
     pub(super) prepared: PreparedHere,
+    /// What else sessions gave it.
+    pub(super) carried: CarriedHere,
+    /// The isolation it has by default, once it was asked for.
+    isolation: Option<Box<str>>,
     /// The statement that switches the trackers on, as this server takes it.
     set_up: String,
     user: Arc<str>,
@@ -64,11 +69,13 @@ impl Backend {
         let version = Version::parse(&conn.version);
         let set_up = track(&mut conn, (setup.tracked)(version), version).await?;
         Ok(Self {
+            isolation: None,
             set_up,
             conn,
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
             prepared: PreparedHere::default(),
+            carried: CarriedHere::default(),
             user: Arc::clone(&wanted.key.user),
             profile: wanted.key.profile,
             collation: wanted.key.collation,
@@ -84,9 +91,22 @@ impl Backend {
         }
     }
 
-    pub(super) fn fit(&self, wanted: &Settings) -> Fit {
-        let exact = self.settings.schema == wanted.schema && self.settings.same_variables(wanted);
-        if exact { Fit::Exact } else { Fit::Poor }
+    pub(super) fn fit(&self, wanted: &Wanted) -> Fit {
+        let Wanted { settings, user_variables, role, .. } = wanted;
+        if self.settings.schema != settings.schema || !self.settings.same_variables(settings) {
+            return Fit::Poor;
+        }
+        if self.carried.fits(user_variables, role.as_ref()) { Fit::Exact } else { Fit::Near }
+    }
+
+    /// Statements the server holds for this connection.
+    pub(super) fn statements(&self) -> usize {
+        self.prepared.len() + self.carried.statements()
+    }
+
+    /// The server is about to be made to forget them. Returns how many.
+    pub(super) fn forget_statements(&mut self) -> usize {
+        self.prepared.clear() + self.carried.forget()
     }
 
     /// Takes in what the server reported as changed. Returns whether that was all by value.
@@ -109,6 +129,8 @@ impl Backend {
     }
 
     pub(super) async fn settle_to(&mut self, wanted: &Settings) -> Result<(), ExchangeError> {
+        // A variable given back to its default has the server's of today.
+        self.isolation = None;
         if let Some(schema) = &wanted.schema
             && self.settings.schema != wanted.schema
         {
@@ -125,6 +147,7 @@ impl Backend {
 
     /// Makes the server forget the session: transaction, locks, temporary tables, variables.
     pub(super) async fn reset(&mut self) -> Result<(), ExchangeError> {
+        self.isolation = None;
         exchange(&mut self.conn, &[Command::RESET_CONNECTION]).await?;
         // A reset also forgets the character set named at login.
         let Baseline { charset, collation } = baseline(self.collation);
@@ -135,7 +158,8 @@ impl Backend {
         );
         exchange(&mut self.conn, &query(&names)).await?;
         self.settings = Settings::with_schema(self.settings.schema.take());
-        Ok(())
+        // Roles outlive a reset on some servers.
+        self.take_role_back().await
     }
 
     /// Prepares a statement. Returns the server's number for it.
@@ -162,7 +186,11 @@ impl Backend {
 
     /// Runs a statement of our own that answers OK.
     pub async fn execute(&mut self, statement: &str) -> Result<(), ExchangeError> {
-        exchange(&mut self.conn, &query(statement)).await
+        self.execute_bytes(statement.as_bytes()).await
+    }
+
+    pub(super) async fn execute_bytes(&mut self, statement: &[u8]) -> Result<(), ExchangeError> {
+        exchange(&mut self.conn, &[&[Command::QUERY], statement].concat()).await
     }
 
     /// Runs a command of our own that answers OK.
@@ -198,6 +226,50 @@ impl Backend {
         };
         let question = format!("SELECT {function}('{gtids}',{:.3})", limit.as_secs_f64());
         Ok(self.scalar(question.as_bytes()).await?.as_deref() == Some("0"))
+    }
+
+    /// Asked once where the session has not set it: a server's default is that of the connection's first day.
+    pub(super) async fn transaction_isolation(&mut self) -> Result<String, ExchangeError> {
+        let set = self.settings.variable("transaction_isolation");
+        if let Some(set) = set.or_else(|| self.settings.variable("tx_isolation")) {
+            return Ok(set.to_owned());
+        }
+        if let Some(known) = &self.isolation {
+            return Ok(known.to_string());
+        }
+        let version = Version::parse(&self.conn.version);
+        let question: &[u8] = match version.flavour {
+            Flavour::MySql if version.number >= 80_000 => b"SELECT @@SESSION.transaction_isolation",
+            Flavour::MySql | Flavour::MariaDb => b"SELECT @@SESSION.tx_isolation",
+        };
+        let told = self.scalar(question).await?.ok_or(Malformed("no isolation"))?;
+        self.isolation = Some(told.as_str().into());
+        Ok(told)
+    }
+
+    /// All that the server has committed.
+    pub(super) async fn executed_gtids(&mut self) -> Result<GtidSet, ExchangeError> {
+        let flavour = Version::parse(&self.conn.version).flavour;
+        let question: &[u8] = match flavour {
+            Flavour::MySql => b"SELECT @@GLOBAL.gtid_executed",
+            Flavour::MariaDb => b"SELECT @@GLOBAL.gtid_current_pos",
+        };
+        let text = self.scalar(question).await?.unwrap_or_default().replace('\n', "");
+        GtidSet::parse(flavour, &text).ok_or(Malformed("no set of transactions").into())
+    }
+
+    /// What this connection committed last; of MySQL, all that the server has: it tells no less.
+    pub(super) async fn last_gtids(&mut self) -> Result<Option<GtidSet>, ExchangeError> {
+        if Version::parse(&self.conn.version).flavour == Flavour::MySql {
+            return self.executed_gtids().await.map(Some);
+        }
+        let text = self.scalar(b"SELECT @@last_gtid").await?.unwrap_or_default();
+        Ok(GtidSet::parse(Flavour::MariaDb, &text).filter(|written| !written.is_empty()))
+    }
+
+    /// What a query of one row and column yields.
+    pub async fn ask(&mut self, question: &[u8]) -> Result<Option<String>, ExchangeError> {
+        self.scalar(question).await
     }
 
     /// The number that a query of one row and column yields.
@@ -335,7 +407,8 @@ pub fn charset_of_collation(collation: u16) -> String {
     baseline(collation).charset
 }
 
-pub(super) fn baseline(collation: u16) -> Baseline {
+/// What a session's character sets are that began with this collation.
+pub fn baseline(collation: u16) -> Baseline {
     let named = mysql_common::collations::CollationId::from(collation);
     let named = mysql_common::collations::Collation::resolve(named);
     Baseline { charset: named.charset().to_owned(), collation: named.collation().to_owned() }

@@ -57,6 +57,25 @@ impl Settings {
         }
     }
 
+    /// Whether a variable was set that `wanted` would have as after login.
+    pub fn has_more_than(&self, wanted: &Settings) -> bool {
+        !self.same_variables(wanted) && self.variables().any(|(name, _)| wanted.variable(name).is_none())
+    }
+
+    /// Gives variables the values they had before.
+    pub fn take_back(&mut self, names: &[Arc<str>], before: &Settings) {
+        for name in names {
+            match (before.variable(name), &mut self.variables) {
+                (Some(value), _) => self.set(name, value),
+                (None, Some(variables)) => Arc::make_mut(variables).retain(|(have, _)| have != name),
+                (None, None) => {}
+            }
+        }
+        if self.same_variables(before) || self.variables.as_ref().is_some_and(|have| have.is_empty()) {
+            self.variables.clone_from(&before.variables);
+        }
+    }
+
     /// The part that decides how a text is read: names are looked up in the schema, quotes and operators by
     /// the mode, bytes by the character sets.
     pub fn reading(&self) -> Settings {

@@ -49,6 +49,8 @@ pub(super) enum Grant<C> {
 pub(super) enum Fit {
     /// Needs work before use.
     Poor,
+    /// Needs work before some uses.
+    Near,
     /// As it is.
     Exact,
 }
@@ -85,9 +87,11 @@ impl<K: Eq + Hash + Clone, C, W> Slots<K, C, W> {
         {
             let newest = connections.len() - 1;
             let oldest = connections.len().saturating_sub(LOOK_BACK);
-            let exact = (oldest..=newest).rev().find(|at| fit(&connections[*at].connection) == Fit::Exact);
+            let first =
+                |at_least| (oldest..=newest).rev().find(|at| fit(&connections[*at].connection) >= at_least);
+            let best = first(Fit::Exact).or_else(|| first(Fit::Near));
             // Order matters (most recent last), so no swap.
-            return Checkout::Reuse(connections.remove(exact.unwrap_or(newest)).connection);
+            return Checkout::Reuse(connections.remove(best.unwrap_or(newest)).connection);
         }
         if self.open < self.cap {
             self.open += 1;

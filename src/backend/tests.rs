@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::settings::{Baseline, Settings};
 use super::slots::{Checkout, Fit, Grant, Released, Slots};
+use super::user_variables::UserVariables;
+use crate::flavour::Flavour;
 
 fn baseline() -> Baseline {
     Baseline { charset: "utf8mb4".to_owned(), collation: "utf8mb4_general_ci".to_owned() }
@@ -32,6 +34,66 @@ fn settings_are_replayed_as_the_difference_only() {
              max_execution_time=1000,time_zone=DEFAULT"
         )
     );
+}
+
+fn variables(named: &[(&str, &str)]) -> UserVariables {
+    let mut variables = UserVariables::default();
+    for (name, expression) in named {
+        variables.set(&(*name).into(), &(*expression).into());
+    }
+    variables
+}
+
+#[test]
+fn user_variables_are_given_as_the_difference_only() {
+    let have = variables(&[("a", "1"), ("left", "_latin1 X'41'")]);
+    let want = variables(&[("b", "NULL"), ("a", "1"), ("c", "'x'")]);
+    let towards = |flavour| have.statement_towards(&want, flavour);
+    let expected = "SET @`left`='',@`left`=NULL,@`b`=X'',@`b`=NULL,@`c`='x'";
+    assert_eq!(towards(Flavour::MySql).as_deref(), Some(expected));
+    let expected = "SET @`left`=X'',@`left`=NULL,@`b`=X'',@`b`=NULL,@`c`='x'";
+    assert_eq!(towards(Flavour::MariaDb).as_deref(), Some(expected));
+    assert_eq!(want.statement_towards(&want.clone(), Flavour::MySql), None);
+}
+
+#[test]
+fn user_variables_compare_by_value_and_are_bounded() {
+    let mut some = variables(&[("a", "1")]);
+    assert!(some.same(&variables(&[("a", "1")])));
+    some.remove("a");
+    assert!(some.same(&UserVariables::default()) && some.is_empty());
+    let long = "1".repeat(16 * 1024 - 2);
+    assert!(some.has_room_for("a", &long));
+    some.set(&"a".into(), &long.as_str().into());
+    assert!(some.has_room_for("a", &long), "in its own place");
+    assert!(!some.has_room_for("b", "1"));
+}
+
+#[test]
+fn user_variables_of_one_shape_have_the_same_types() {
+    let a =
+        variables(&[("i", "5"), ("n", "-7"), ("d", "1.5"), ("t", "_utf8mb4 X'4142' COLLATE utf8mb4_bin")]);
+    let b = variables(&[("i", "9"), ("n", "-1"), ("d", "1.5"), ("t", "_utf8mb4 X'' COLLATE utf8mb4_bin")]);
+    assert_eq!(a.shape(), b.shape());
+    for other in [("i", "18446744073709551615"), ("d", "1.25"), ("t", "_latin1 X''"), ("t", "NULL")] {
+        let mut c = b.clone();
+        c.set(&other.0.into(), &other.1.into());
+        assert_ne!(a.shape(), c.shape(), "{other:?}");
+    }
+}
+
+#[test]
+fn what_one_statement_set_is_taken_back() {
+    let (mut now, mut before) = (Settings::default(), Settings::default());
+    now.set("sql_mode", "ANSI");
+    now.take_back(&["sql_mode".into()], &before);
+    assert!(now.same_variables(&before));
+    before.set("time_zone", "+01:00");
+    now.set("time_zone", "+02:00");
+    now.set("sql_mode", "ANSI");
+    now.take_back(&["time_zone".into()], &before);
+    assert_eq!((now.variable("time_zone"), now.variable("sql_mode")), (Some("+01:00"), Some("ANSI")));
+    assert!(now.has_more_than(&before) && !before.has_more_than(&now));
 }
 
 #[test]

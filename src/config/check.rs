@@ -10,8 +10,8 @@ use super::complaint::{Complaint, Complaints};
 use super::file::{Section, Source, Value, Wrong};
 use super::refer::{Surroundings, pair, path, pem, secret};
 use super::{
-    Admin, BackendTls, BackendTlsMode, Cluster, Config, Consistency, Control, FrontTls, FrontTlsMode, Limits,
-    Listen, Log, LogFormat, Policy, Pool, PrimaryReads, Routing, User, servers, wire,
+    Admin, BackendTls, BackendTlsMode, Cluster, Config, Control, FrontTls, FrontTlsMode, Limits, Listen, Log,
+    LogFormat, Policy, Pool, PrimaryReads, Routing, User, UserLevel, levels, servers, wire,
 };
 
 /// What `toml` says of a key given twice.
@@ -63,7 +63,7 @@ fn finish(complaints: Vec<Complaint>, config: Option<Config>) -> Result<Config, 
 /// Reads every section; always returns, with defaults in the place of what is wrong.
 pub(super) fn read(root: Section<'_, '_>, around: &Surroundings<'_>) -> Config {
     let default = Config::default();
-    let config = Config {
+    let mut config = Config {
         data_dir: path(&root, "data_dir", around).unwrap_or(default.data_dir),
         cluster: cluster(root.section("cluster"), around),
         listen: listen(root.section("listen"), default.listen, around),
@@ -72,8 +72,9 @@ pub(super) fn read(root: Section<'_, '_>, around: &Surroundings<'_>) -> Config {
         limits: limits(root.section("limits"), default.limits),
         admin: admin(root.section("admin"), default.admin, around),
         log: log(root.section("log"), default.log),
-        users: users(&root, "users", around),
+        users: Vec::new(),
     };
+    config.users = users(&root, "users", around, Some(&mut config.routing.users));
     ports_differ(&root, &config);
     root.finish();
     config
@@ -144,6 +145,7 @@ fn listen(section: Section<'_, '_>, default: Listen, around: &Surroundings<'_>) 
         proxy_protocol: wire::proxy_protocol(&section),
         local_infile: section.flag("local_infile", default.local_infile),
         compression: wire::offered(&section).unwrap_or(default.compression),
+        consistency: levels::optional(&section),
     };
     section.finish();
     listen
@@ -178,15 +180,16 @@ fn routing(section: Section<'_, '_>, default: Routing) -> Routing {
         ("always", PrimaryReads::Always),
         ("never", PrimaryReads::Never),
     ];
-    let consistencies = [("session", Consistency::Session), ("eventual", Consistency::Eventual)];
     let routing = Routing {
         policy: section.choice("policy", default.policy, &policies),
         max_lag: section.duration("max_lag", default.max_lag, millis(0, 365 * DAY)),
         primary_reads: section.choice("primary_reads", default.primary_reads, &primary_reads),
         hints: section.flag("hints", default.hints),
         primary_wait: section.duration("primary_wait", default.primary_wait, millis(0, HOUR)),
-        consistency: section.choice("consistency", default.consistency, &consistencies),
+        consistency: section.choice("consistency", default.consistency, &levels::CHOICES),
         causal_wait: section.duration("causal_wait", default.causal_wait, millis(0, HOUR)),
+        transaction_split: section.flag("transaction_split", default.transaction_split),
+        users: levels::of_users(&section),
     };
     section.finish();
     routing
@@ -231,7 +234,7 @@ fn limits(section: Section<'_, '_>, default: Limits) -> Limits {
 fn admin(section: Section<'_, '_>, default: Admin, around: &Surroundings<'_>) -> Admin {
     let off = section.get("address").filter(|value| value.is_text() && value.text() == Some("off"));
     let given = if off.is_some() { None } else { address(&section, "address").or(default.address) };
-    let admin = Admin { address: given, users: users(&section, "users", around) };
+    let admin = Admin { address: given, users: users(&section, "users", around, None) };
     section.finish();
     admin
 }
@@ -281,7 +284,13 @@ fn ports_differ(root: &Section<'_, '_>, config: &Config) {
     }
 }
 
-fn users(section: &Section<'_, '_>, key: &'static str, around: &Surroundings<'_>) -> Vec<User> {
+/// `levels` takes up those of users that may be given one.
+fn users(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    around: &Surroundings<'_>,
+    mut levels: Option<&mut Vec<UserLevel>>,
+) -> Vec<User> {
     let mut users: Vec<User> = Vec::new();
     let Some(list) = section.get(key) else { return users };
     for entry in list.list().unwrap_or_default() {
@@ -297,6 +306,11 @@ fn users(section: &Section<'_, '_>, key: &'static str, around: &Surroundings<'_>
                 "write password = { env = \"VARIABLE\" }, { file = \"path\" } or a text",
             );
         }
+        if let (Some(value), Some(levels)) = (&value, &mut levels)
+            && let Some(level) = levels::optional(&section)
+        {
+            levels::add(levels, value, level);
+        }
         let name = value.as_ref().and_then(name);
         let password = password.and_then(|value| secret(&value, around));
         if let (Some(value), Some(name)) = (&value, &name)
@@ -310,7 +324,7 @@ fn users(section: &Section<'_, '_>, key: &'static str, around: &Surroundings<'_>
     users
 }
 
-fn name(value: &Value<'_, '_>) -> Option<String> {
+pub(super) fn name(value: &Value<'_, '_>) -> Option<String> {
     let text = value.text()?;
     if text.is_empty() {
         value.wrong("the name is empty", "write the account's name");

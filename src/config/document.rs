@@ -1,7 +1,7 @@
 //! Every key with its default and what it does: one table that yields the documentation.
 
 use super::quantity::{show_duration, show_size};
-use super::{BackendTlsMode, Config, Consistency, FrontTlsMode, LogFormat, Policy, PrimaryReads, wire};
+use super::{BackendTlsMode, Config, FrontTlsMode, LogFormat, Policy, PrimaryReads, wire};
 
 /// How a key stands in the documented file.
 pub(super) enum Shown {
@@ -196,6 +196,12 @@ pub(super) const KEYS: &[Key] = &[
         }),
     ),
     key(
+        "listen",
+        "consistency",
+        "Of the clients of this port, where it is not to be routing.consistency.",
+        Shown::Example("\"session\""),
+    ),
+    key(
         "listen.tls",
         "mode",
         "\"disabled\", \"preferred\" (offered to clients) or \"required\".",
@@ -266,19 +272,30 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "routing",
         "consistency",
-        "\"session\": a session reads what it wrote, also on replicas; \"eventual\": it reads what the replica has.",
-        Shown::Default(|c| {
-            text(match c.routing.consistency {
-                Consistency::Session => "session",
-                Consistency::Eventual => "eventual",
-            })
-        }),
+        "\"session\": a session reads what it wrote, also on replicas; \"global\": it reads what anybody wrote through\n\
+         this proxy; \"eventual\": it reads what the replica has. What is nearer to the statement comes first:\n\
+         a hint, /* pointsman: consistency=global */; SET @pointsman_consistency = 'global'; the user;\n\
+         listen.consistency; this.",
+        Shown::Default(|c| text(c.routing.consistency.name())),
     ),
     key(
         "routing",
         "causal_wait",
-        "How long a replica is waited for to apply the session's own last write, before the primary is asked.",
+        "How long a replica is waited for to apply what a read must see, before the primary is asked.",
         Shown::Default(|c| duration(c.routing.causal_wait)),
+    ),
+    key(
+        "routing",
+        "transaction_split",
+        "Whether the reads before the first write of a BEGIN … COMMIT may go to a replica. Only under READ COMMITTED\n\
+         and READ UNCOMMITTED, where each read sees a state of its own anyway; under the others this changes nothing.",
+        Shown::Default(|c| c.routing.transaction_split.to_string()),
+    ),
+    key(
+        "routing",
+        "users",
+        "Users with a consistency of their own, be they listed in this file or only in the database.",
+        Shown::Example("[{ name = \"report\", consistency = \"eventual\" }]"),
     ),
     key(
         "pool",
@@ -383,6 +400,7 @@ const TAIL: &str = "\
 # [[users]]
 # name = \"app\"
 # password = { env = \"APP_PASSWORD\" }
+# consistency = \"session\" # as in routing.users; may be left out
 ";
 
 /// The documented file: every key at its default.

@@ -4,6 +4,7 @@ mod check;
 mod complaint;
 mod document;
 mod file;
+mod levels;
 mod quantity;
 mod refer;
 mod servers;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::consistency::Consistency;
 pub use complaint::{Complaint, Complaints};
 #[allow(unused_imports, reason = "the admin port corrects names as the configuration does")]
 pub(crate) use document::nearest;
@@ -128,6 +130,8 @@ pub struct Listen {
     pub local_infile: bool,
     /// What clients are offered; none compresses unless it asks for it.
     pub compression: Vec<CompressionAlgorithm>,
+    /// Of the clients of this port; `routing.consistency` where none is given.
+    pub consistency: Option<Consistency>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,17 +184,18 @@ pub struct Routing {
     /// How long a write waits for a primary before it fails.
     pub primary_wait: Duration,
     pub consistency: Consistency,
-    /// How long a replica may be waited for to apply the session's own last write.
+    /// How long a replica may be waited for to apply what a read must see.
     pub causal_wait: Duration,
+    /// Whether reads before the first write of a transaction may go to a replica, where its isolation allows.
+    pub transaction_split: bool,
+    /// Users with a level of their own, be they listed here or in the database.
+    pub users: Vec<UserLevel>,
 }
 
-/// What a read on a replica must have seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consistency {
-    /// All that its own session has written.
-    Session,
-    /// Whatever the replica has.
-    Eventual,
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserLevel {
+    pub name: String,
+    pub consistency: Consistency,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,6 +328,14 @@ impl Config {
     }
 }
 
+impl Routing {
+    /// What a user's reads must have seen, unless a session or a statement wants something else.
+    pub fn consistency_of(&self, user: &str, listen: &Listen) -> Consistency {
+        let own = self.users.iter().find(|level| level.name == user).map(|level| level.consistency);
+        own.or(listen.consistency).unwrap_or(self.consistency)
+    }
+}
+
 impl Default for Config {
     /// The documented defaults; `cluster.servers` and `cluster.control` have none that could run.
     fn default() -> Self {
@@ -358,6 +371,7 @@ impl Default for Config {
                 proxy_protocol: None,
                 local_infile: true,
                 compression: vec![CompressionAlgorithm::Zlib, CompressionAlgorithm::Zstd],
+                consistency: None,
             },
             routing: Routing {
                 policy: Policy::RoundRobin,
@@ -367,6 +381,8 @@ impl Default for Config {
                 primary_wait: Duration::from_secs(10),
                 consistency: Consistency::Session,
                 causal_wait: Duration::from_millis(200),
+                transaction_split: false,
+                users: Vec::new(),
             },
             pool: Pool {
                 max_per_server: 200,

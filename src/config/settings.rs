@@ -34,6 +34,8 @@ fn without_default(config: &Config, path: &str) -> Option<String> {
         "listen.tls.client_ca" => file(&front.client_ca),
         "listen.socket" => config.listen.socket.as_ref().map(|socket| socket.path.display().to_string()),
         "listen.proxy_protocol" => config.listen.proxy_protocol.as_ref().map(networks),
+        "listen.consistency" => config.listen.consistency.map(|level| level.to_string()),
+        "routing.users" => levels(&config.routing.users),
         "admin.users" => names(&config.admin.users),
         _ => None,
     }
@@ -67,6 +69,12 @@ fn servers(config: &Config) -> String {
 fn names(users: &[super::User]) -> Option<String> {
     let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn levels(users: &[super::UserLevel]) -> Option<String> {
+    let shown: Vec<String> =
+        users.iter().map(|level| format!("{} {}", level.name, level.consistency)).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// TOML's quotes are of no use to people who only look.

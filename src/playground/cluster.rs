@@ -175,8 +175,10 @@ fn lock(folder: &Path, flavour: Flavour) -> Result<File, Error> {
 /// Gives a server its data directory, unless it has one.
 fn prepare(folder: &Path, template: &Path) -> Result<(), Error> {
     let data = folder.join("data");
-    let files = folder.join("files");
-    fs::create_dir_all(&files).map_err(Error::file(&files))?;
+    for name in ["files", "tmp"] {
+        let own = folder.join(name);
+        fs::create_dir_all(&own).map_err(Error::file(&own))?;
+    }
     // A stale number may by now be that of any process.
     let _ = fs::remove_file(folder.join("pid"));
     if data.is_dir() {

@@ -143,6 +143,8 @@ impl Server {
             format!("--report-port={}", self.port),
             format!("--log-error={}", path("error.log")),
             format!("--secure-file-priv={}", path("files")),
+            // A MariaDB that starts deletes the temporary tables of every other server that uses its folder.
+            format!("--tmpdir={}", path("tmp")),
         ]);
         let own = match self.programs.version.flavour {
             Flavour::MySql => SIZES_MYSQL.iter().chain(MYSQL),

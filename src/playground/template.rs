@@ -71,6 +71,8 @@ fn initialise(programs: &Programs, folder: &Path, setup: &str) -> Result<(), Err
     let log = folder.join("setup.log");
     let mut command = Command::new(&programs.server);
     command.arg("--no-defaults").args(user_option(&data)).arg(format!("--datadir={}", data.display()));
+    // Not the machine's own: temporary tables of servers that run there would be deleted.
+    command.arg(format!("--tmpdir={}", folder.display()));
     match programs.version.flavour {
         Flavour::MySql => {
             fs::write(&script, setup).map_err(Error::file(&script))?;

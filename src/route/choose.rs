@@ -55,12 +55,18 @@ pub enum Because {
     PrimaryTurn,
     /// No replica had what the session wrote in time.
     OwnWrite,
+    /// No replica had all that was acknowledged in time.
+    GlobalWrite,
+    /// It reads a variable of the proxy's.
+    ProxyVariable,
+    /// Before the first write of a transaction whose isolation allows it.
+    TransactionSplit,
     /// A read that ties the session to its connection: from there it must be able to write.
     Pins,
 }
 
 impl Because {
-    pub const ALL: [Because; 15] = [
+    pub const ALL: [Because; 18] = [
         Because::Replica,
         Because::Write,
         Because::Transaction,
@@ -75,6 +81,9 @@ impl Because {
         Because::NoReplicaServing,
         Because::PrimaryTurn,
         Because::OwnWrite,
+        Because::GlobalWrite,
+        Because::ProxyVariable,
+        Because::TransactionSplit,
         Because::Pins,
     ];
 }
@@ -117,8 +126,8 @@ pub fn route(
     if !statement.pins.is_empty() {
         return primary(snapshot, Because::Pins);
     }
-    if statement.needs.user_variable || statement.needs.prepared_text {
-        return primary(snapshot, Because::FollowsStatement);
+    if statement.needs.proxy_variable {
+        return primary(snapshot, Because::ProxyVariable);
     }
     if !session.autocommit {
         return primary(snapshot, Because::AutocommitOff);
@@ -277,6 +286,9 @@ impl fmt::Display for Because {
             Because::NoReplicaServing => "no replica may take reads now",
             Because::PrimaryTurn => "the primary takes reads in turn",
             Because::OwnWrite => "no replica has the session's own write yet",
+            Because::GlobalWrite => "no replica has all acknowledged writes yet",
+            Because::ProxyVariable => "reads a variable of the proxy",
+            Because::TransactionSplit => "before the first write of a transaction",
             Because::Pins => "pins the session",
         })
     }

@@ -1,6 +1,7 @@
 //! What routing must know of a session.
 
-use crate::sql::{Access, Kind, PinCause, PinSet, Statement};
+use super::holdings::{Holdings, Question};
+use crate::sql::{Access, HoldChange, Kind, PinCause, PinSet, Statement};
 
 /// The part of a session's state that decides where its next statement may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct SessionState {
     pub serializable: bool,
     /// What ties the session to the connection it holds.
     pub pins: PinSet,
+    /// What lies behind the pins that are told apart by name.
+    pub holdings: Option<Box<Holdings>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +40,13 @@ pub struct Seen {
 
 impl Default for SessionState {
     fn default() -> Self {
-        Self { transaction: Transaction::None, autocommit: true, serializable: false, pins: PinSet::EMPTY }
+        Self {
+            transaction: Transaction::None,
+            autocommit: true,
+            serializable: false,
+            pins: PinSet::EMPTY,
+            holdings: None,
+        }
     }
 }
 
@@ -54,20 +63,70 @@ impl SessionState {
         if self.transaction == Transaction::None && statement.kind != Kind::Set {
             self.pins = self.pins.without(PinSet::of(PinCause::NextTransaction));
         }
-        // What SQL_CALC_FOUND_ROWS counted is told until the next SELECT.
-        if statement.kind == Kind::Select && !statement.needs.found_rows {
+        // What SQL_CALC_FOUND_ROWS counted is told until the next SELECT, be it the one that asks for it.
+        if statement.kind == Kind::Select {
             self.pins = self.pins.without(PinSet::of(PinCause::FoundRows));
         }
-        // A failed statement may have done part of its work: several statements, a procedure.
-        self.pins = self.pins.union(statement.pins);
+        let left = if seen.failed { left_by_failed(statement) } else { statement.pins };
+        self.pins = self.pins.union(left.without(PinSet::NAMED));
         if !seen.failed {
-            self.pins = self.pins.without(statement.unpins);
+            self.pins = self.pins.without(statement.unpins.without(PinSet::NAMED));
         }
-        let named =
-            !statement.pins.is_empty() || matches!(statement.kind, Kind::Set | Kind::Use | Kind::Prepare);
+        let named = !statement.pins.is_empty()
+            || matches!(statement.kind, Kind::Set | Kind::Use | Kind::Prepare | Kind::Handler | Kind::Unlock)
+            || (statement.kind == Kind::Define && self.pins.contains(PinCause::TemporaryTable));
         if seen.state_changed && !seen.change_is_known && !named {
             self.pins.insert(PinCause::Unknown);
         }
+    }
+
+    /// Whether a statement's text must be read for what it takes hold of and lets go.
+    pub fn is_worth_reading(&self, statement: &Statement) -> bool {
+        let pins = statement.pins.union(self.pins).intersection(PinSet::NAMED);
+        !pins.is_empty() && (statement.access != Access::Read || !statement.pins.is_empty())
+    }
+
+    /// Takes in what the statement's text says that it took hold of and let go.
+    pub fn observe_holds(&mut self, statement: &Statement, changes: &[HoldChange], failed: bool) {
+        let mut holdings = self.holdings.take().unwrap_or_default();
+        for change in changes {
+            let cause = change.cause();
+            if PinSet::NAMED.contains(cause) {
+                let may_have_begun = left_by_failed(statement).contains(cause);
+                holdings.apply(change, failed, may_have_begun);
+            } else if matches!(change, HoldChange::Takes(..)) {
+                self.pins.insert(cause);
+            }
+        }
+        if statement.kind == Kind::Modify {
+            holdings.used();
+        }
+        self.keep(holdings);
+    }
+
+    /// What the server is to be asked about the things that may have been let go.
+    pub fn question(&self) -> Option<Question> {
+        self.holdings.as_deref()?.question()
+    }
+
+    pub fn observe_answer(&mut self, question: &Question, answer: Option<&str>) {
+        if let Some(mut holdings) = self.holdings.take() {
+            holdings.answered(question, answer);
+            self.keep(holdings);
+        }
+    }
+
+    fn keep(&mut self, holdings: Box<Holdings>) {
+        let pins = holdings.pins();
+        self.pins = self.pins.without(PinSet::NAMED).union(pins);
+        self.holdings = (!pins.is_empty()).then_some(holdings);
+    }
+
+    /// The connection is gone, and with it all that lived there.
+    pub fn forget_connection(&mut self) {
+        self.transaction = Transaction::None;
+        self.pins = PinSet::EMPTY;
+        self.holdings = None;
     }
 
     /// Takes in the flags of any reply.
@@ -84,4 +143,18 @@ impl SessionState {
     pub fn may_repeat(&self, statement: &Statement) -> bool {
         statement.access == Access::Read && self.autocommit && !self.holds_connection()
     }
+}
+
+/// What a statement that failed may have left all the same: several statements and procedures do part of their
+/// work, and functions are called before the error. Some statements do all they say or nothing.
+fn left_by_failed(statement: &Statement) -> PinSet {
+    let whole = match statement.kind {
+        Kind::Set => PinSet::of(PinCause::SessionVariable).union(PinSet::of(PinCause::NextTransaction)),
+        Kind::Define => PinSet::of(PinCause::TemporaryTable),
+        Kind::Lock => PinSet::of(PinCause::TableLocks),
+        Kind::Handler => PinSet::of(PinCause::Handler),
+        Kind::Xa => PinSet::of(PinCause::Xa),
+        _ => PinSet::EMPTY,
+    };
+    statement.pins.without(whole)
 }

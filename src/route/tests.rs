@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Config, Policy, PrimaryReads, Routing};
-use crate::sql::{Access, Hint, Judged, Kind, Needs, PinCause, PinSet, Statement, WriteBecause};
+use crate::flavour::{Flavour, Version};
+use crate::sql::{
+    self, Access, Catalog, Charset, Dialect, Hint, Judge, Judged, Kind, Needs, PinCause, PinSet, Statement,
+    WriteBecause,
+};
 use crate::topology::{Epoch, Exclusion, Role, Server, ServerId, Snapshot, Standing};
 
 fn server(id: u16, role: Role, weight: u32) -> Server {
@@ -36,9 +40,10 @@ fn judged(kind: Kind, access: Access) -> Judged {
         pins: PinSet::EMPTY,
         unpins: PinSet::EMPTY,
         needs: Needs::default(),
+        effect: None,
         digest: "SELECT ?".into(),
     };
-    Judged { statement: Arc::new(statement), hint: None }
+    Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }
 
 fn select() -> Judged {
@@ -205,4 +210,125 @@ fn a_state_change_nobody_can_name_pins() {
     assert!(session.pins.is_empty(), "the server said what changed");
     session.observe(&insert().statement, seen);
     assert!(session.pins.contains(PinCause::Unknown));
+}
+
+/// What ties a session to its connection after these statements, as the judges and the holdings see it. A `!` before
+/// one says that the server refused it; `?101` is what the server answers when it is asked next.
+fn tied_after(flavour: Flavour, statements: &str) -> String {
+    let number = if flavour == Flavour::MySql { 90_704 } else { 101_119 };
+    let version = Version { flavour, number };
+    let dialect =
+        Dialect { version, ansi_quotes: false, no_backslash_escapes: false, charset: Charset::AsciiSafe };
+    let judge = Judge::new(16);
+    let mut session = SessionState::default();
+    for said in statements.split(" | ") {
+        if let Some(answer) = said.strip_prefix('?') {
+            let question = session.question().expect(statements);
+            session.observe_answer(&question, Some(answer));
+            continue;
+        }
+        let (text, failed) = said.strip_prefix('!').map_or((said, false), |text| (text, true));
+        let statement = judge.judge(text.as_bytes(), &dialect, Some("db"), &Catalog::default()).statement;
+        session.observe(&statement, Seen { autocommit: true, failed, ..Seen::default() });
+        if session.is_worth_reading(&statement) {
+            let changes = sql::hold_changes(text.as_bytes(), &dialect, Some("db"), statement.pins);
+            session.observe_holds(&statement, &changes, failed);
+        }
+    }
+    session.pins.iter().map(|cause| cause.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn pins_end_with_the_last_thing_held() {
+    let both = [
+        ("CREATE TEMPORARY TABLE a (x INT)", "temporary_table"),
+        ("CREATE TEMPORARY TABLE a (x INT) | DROP TABLE a", ""),
+        ("CREATE TEMPORARY TABLE a (x INT) | DROP TABLE A", "temporary_table"),
+        ("CREATE TEMPORARY TABLE a (x INT) | DROP TABLE other.a", "temporary_table"),
+        ("CREATE TEMPORARY TABLE `a` (x INT) | DROP TEMPORARY TABLE IF EXISTS b, /* c */ db.a", ""),
+        ("CREATE TEMPORARY TABLE IF NOT EXISTS other.a LIKE b | DROP TABLE a", "temporary_table"),
+        ("CREATE TEMPORARY TABLE a (x INT) | CREATE TEMPORARY TABLE b (x INT) | DROP TABLES a, b", ""),
+        ("CREATE TEMPORARY TABLE a (x INT) | !DROP TABLE a, b", "temporary_table"),
+        ("!CREATE TEMPORARY TABLE a (x INT)", ""),
+        ("CREATE TEMPORARY TABLE `a.b` (x INT) | DROP TABLE `a.b`", "temporary_table"),
+        ("CREATE TEMPORARY TABLE \u{e4} (x INT) | DROP TABLE \u{e4}", "temporary_table"),
+        ("CREATE TEMPORARY TABLE a (x INT) | ALTER TABLE a RENAME b | DROP TABLE a", "temporary_table"),
+        ("CREATE TEMPORARY TABLE a (event INT) | DROP TABLE a", ""),
+        ("CREATE TEMPORARY TABLE a (x INT) | CREATE PROCEDURE p() DROP TABLE a", "temporary_table"),
+        ("CREATE TEMPORARY TABLE a (x INT) | SELECT 'DROP TABLE a'", "temporary_table"),
+        ("CREATE TEMPORARY TABLE a (x INT); SELECT 1; DROP TABLE a", ""),
+        ("!CREATE TEMPORARY TABLE a (x INT); SELECT 1; DROP TABLE a", "temporary_table"),
+        ("USE x; CREATE TEMPORARY TABLE a (x INT) | DROP TABLE a", "temporary_table"),
+        ("SELECT GET_LOCK('a', 1)", "user_lock"),
+        ("SELECT GET_LOCK('a', 1) | ?0", ""),
+        ("SELECT GET_LOCK('a', 1), GET_LOCK('b', 1) | ?11 | DO RELEASE_LOCK('a') | ?01", "user_lock"),
+        ("SELECT GET_LOCK('a', 1) | ?1 | DO RELEASE_LOCK('a') | ?", "user_lock"),
+        ("SELECT GET_LOCK('a', 1) | ?1 | DO RELEASE_LOCK('a') | ?0", ""),
+        ("SELECT GET_LOCK(@a, 1) | SELECT RELEASE_ALL_LOCKS()", ""),
+        ("SELECT GET_LOCK(@a, 1) | !SELECT RELEASE_ALL_LOCKS()", "user_lock"),
+        ("SELECT GET_LOCK(@a, 1) | SELECT RELEASE_ALL_LOCKS() FROM t", "user_lock"),
+        ("SELECT GET_LOCK('\\'', 1) | DO RELEASE_ALL_LOCKS()", ""),
+        ("SELECT SERVICE_GET_READ_LOCKS('a', 'b', 1) | SELECT RELEASE_ALL_LOCKS()", "unknown"),
+        ("LOCK TABLES t READ | UNLOCK TABLES", ""),
+        ("LOCK TABLES t READ | BEGIN", ""),
+        ("!LOCK TABLES t READ", ""),
+        ("FLUSH TABLES t WITH READ LOCK | BEGIN", ""),
+        ("FLUSH TABLES WITH READ LOCK | BEGIN", "global_read_lock"),
+        ("FLUSH TABLES WITH READ LOCK | UNLOCK TABLES", ""),
+        ("!FLUSH TABLES WITH READ LOCK", "global_read_lock"),
+        ("HANDLER t OPEN | HANDLER u OPEN AS v | HANDLER t CLOSE", "handler"),
+        ("HANDLER db.t OPEN | HANDLER u OPEN v | HANDLER t CLOSE | HANDLER v CLOSE", ""),
+        ("SET timestamp = 1 | SET @@session.timestamp = DEFAULT", ""),
+        ("SET timestamp = 1, sql_mode = '' | SET GLOBAL timestamp = DEFAULT", "session_variable"),
+        ("SET timestamp = 1, rand_seed1 = 2 | SET timestamp = 0", "session_variable"),
+        ("SET timestamp = 1 | SET timestamp = 0 + 5", "session_variable"),
+        ("!SET timestamp = 1", ""),
+        ("SET LOCAL sql_log_bin = OFF | SET sql_log_bin := 1", ""),
+        ("SET insert_id = 5 | INSERT INTO t VALUES () | ?0", ""),
+        ("SET insert_id = 5 | INSERT INTO t VALUES () | ?1", "session_variable"),
+        ("SELECT SQL_CALC_FOUND_ROWS 1", "found_rows"),
+        ("SELECT SQL_CALC_FOUND_ROWS 1 | SELECT FOUND_ROWS()", ""),
+        ("XA START 'a' | XA END 'a'", "xa"),
+        ("XA START 'a' | XA END 'a' | XA ROLLBACK 'a'", ""),
+        ("!XA START 'a'", ""),
+        ("SET TRANSACTION READ ONLY", "next_transaction"),
+        ("SET TRANSACTION READ ONLY | SELECT 1", ""),
+        ("!SET TRANSACTION READ ONLY", ""),
+    ];
+    for (statements, expected) in both {
+        for flavour in [Flavour::MySql, Flavour::MariaDb] {
+            assert_eq!(tied_after(flavour, statements), expected, "{statements} ({flavour})");
+        }
+    }
+}
+
+#[test]
+fn pins_end_as_their_flavour_has_it() {
+    for (flavour, statements, expected) in [
+        (Flavour::MySql, "XA START 'a' | XA END 'a' | XA PREPARE 'a' | ?0", ""),
+        (Flavour::MySql, "XA START 'a' | XA END 'a' | XA PREPARE 'a' | ?1", "xa"),
+        (Flavour::MariaDb, "XA START 'a' | XA END 'a' | XA PREPARE 'a'", "xa"),
+        (Flavour::MySql, "LOCK INSTANCE FOR BACKUP | UNLOCK TABLES", "instance_lock"),
+        (Flavour::MySql, "LOCK INSTANCE FOR BACKUP | UNLOCK INSTANCE", ""),
+        (Flavour::MySql, "SET gtid_next = 'a:1' | SET gtid_next = AUTOMATIC", ""),
+        (Flavour::MySql, "SET RESOURCE GROUP a | SET RESOURCE GROUP b", "session_variable"),
+        (Flavour::MySql, "SET RESOURCE GROUP a | SET RESOURCE GROUP `USR_default`", ""),
+        (Flavour::MySql, "SET RESOURCE GROUP a | SET RESOURCE GROUP usr_default FOR 7", "session_variable"),
+        (Flavour::MariaDb, "BACKUP STAGE START | BACKUP STAGE FLUSH | BACKUP STAGE END", ""),
+        (Flavour::MariaDb, "BACKUP STAGE START | BACKUP LOCK t | BACKUP UNLOCK", "instance_lock"),
+        (Flavour::MariaDb, "CREATE OR REPLACE TEMPORARY TABLE a (x INT) | DROP TABLE a", ""),
+        (Flavour::MariaDb, "CREATE TEMPORARY SEQUENCE a | DROP SEQUENCE a", ""),
+        (
+            Flavour::MariaDb,
+            "SET STATEMENT max_statement_time = 1 FOR CREATE TEMPORARY TABLE a (x INT)",
+            "temporary_table",
+        ),
+        (
+            Flavour::MariaDb,
+            "CREATE TEMPORARY TABLE a (x INT) | SET STATEMENT max_statement_time = 1 FOR DROP TABLE a",
+            "",
+        ),
+    ] {
+        assert_eq!(tied_after(flavour, statements), expected, "{statements}");
+    }
 }

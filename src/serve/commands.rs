@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::carried::Carried;
 use super::query::Work;
 use super::session::{End, Incoming, Session};
 use super::state::{InsertId, LastResult};
+use crate::backend::UserVariables;
 use crate::flavour::Flavour;
 use crate::route::SessionState;
 use crate::sql::{Access, Judged, Kind, Needs, PinSet, Statement, WriteBecause};
@@ -76,7 +78,7 @@ impl Session {
         // The tracker says so too, unless the schema was chosen already.
         if reply.is_some_and(|reply| reply.outcome.error.is_none()) && self.wanted.settings.schema.is_none() {
             self.wanted.settings.schema = Some(Arc::clone(&schema));
-            self.wanted.opening.schema = Some(schema);
+            self.wanted.opening.schema = Some(schema).filter(|_| self.wanted.role.is_none());
             self.wanted.key.has_schema = true;
         }
         Ok(())
@@ -156,11 +158,14 @@ impl Session {
     pub(super) fn start_over(&mut self) {
         self.give_back_held();
         self.prepared.clear();
+        self.carried = Carried::default();
+        self.wanted.user_variables = UserVariables::default();
         let defaults = self.house.defaults();
         let autocommit = defaults.as_ref().is_none_or(|defaults| defaults.autocommit);
         self.state = SessionState { autocommit, ..SessionState::default() };
         self.last = LastResult::default();
         self.insert_id = InsertId::Known(0);
+        self.consistency = self.house.routing.consistency_of(&self.wanted.key.user, &self.house.listen);
         self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
         if let Some(defaults) = defaults.filter(|_| self.version.flavour == Flavour::MySql) {
             // MySQL forgets the character set named at login; MariaDB goes back to it.
@@ -195,7 +200,8 @@ pub(super) fn judged(name: &str, kind: Kind, access: Access) -> Judged {
         pins: PinSet::EMPTY,
         unpins: PinSet::EMPTY,
         needs: Needs::default(),
+        effect: None,
         digest: name.into(),
     };
-    Judged { statement: Arc::new(statement), hint: None }
+    Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }

@@ -198,6 +198,7 @@ mod tests {
             pins: crate::sql::PinSet::EMPTY,
             unpins: crate::sql::PinSet::EMPTY,
             needs: crate::sql::Needs::default(),
+            effect: None,
             digest: digest.into(),
         })
     }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
+use super::acknowledged::Acknowledged;
 use super::digests::Digests;
 use super::login::FrontLogin;
+use super::pins::PinCounters;
 use super::positions::Positions;
 use super::registry::Registry;
 use super::state::dialect_of;
@@ -39,7 +41,10 @@ pub struct House {
     pub statements: Statements,
     /// What each server is known to have applied.
     pub positions: Positions,
+    /// What `global` reads must have seen.
+    pub acknowledged: Acknowledged,
     pub counters: Counters,
+    pub pins: PinCounters,
     /// Successive reads take successive turns.
     pub turns: AtomicU64,
 }
@@ -59,12 +64,16 @@ pub struct Counters {
     pub abandoned: AtomicU64,
     /// Statements that waited for a primary.
     pub awaited_primary: AtomicU64,
-    /// Reads that followed a write of their session to a replica known to have it.
-    pub own_write_known: AtomicU64,
-    /// Reads for which a replica was asked to wait for their session's write.
-    pub own_write_awaited: AtomicU64,
-    /// Reads that went to the primary, because no replica had their session's write in time.
-    pub own_write_on_primary: AtomicU64,
+    /// Reads on a replica that was known to have what they had to see.
+    pub causal_known: AtomicU64,
+    /// Reads on a replica that was waited for, and had it in time.
+    pub causal_awaited: AtomicU64,
+    /// How long replicas were waited for, in vain or not.
+    pub causal_wait_micros: AtomicU64,
+    /// Waits in vain: the reads went to the primary.
+    pub causal_timed_out: AtomicU64,
+    /// Reads on the primary because no replica was worth waiting for.
+    pub causal_at_once: AtomicU64,
 }
 
 impl Counters {
@@ -80,9 +89,11 @@ impl Counters {
             corrected,
             abandoned,
             awaited_primary,
-            own_write_known,
-            own_write_awaited,
-            own_write_on_primary,
+            causal_known,
+            causal_awaited,
+            causal_wait_micros,
+            causal_timed_out,
+            causal_at_once,
         } = self;
         let named = [
             ("accepted", accepted, "Connections accepted."),
@@ -93,13 +104,15 @@ impl Counters {
             ("corrected", corrected, "Statements a replica refused as writes and the primary then ran."),
             ("abandoned", abandoned, "Queries killed because their client had gone."),
             ("awaited_primary", awaited_primary, "Waits for a primary."),
-            ("own_write_known", own_write_known, "Reads after an own write on a replica known to have it."),
-            ("own_write_awaited", own_write_awaited, "Reads for which a replica was waited for."),
+            ("causal_known", causal_known, "Reads on a replica known to have the writes they had to see."),
             (
-                "own_write_on_primary",
-                own_write_on_primary,
-                "Reads on the primary: no replica had the own write.",
+                "causal_awaited",
+                causal_awaited,
+                "Reads on a replica that was waited for, and had them in time.",
             ),
+            ("causal_wait_micros", causal_wait_micros, "How long replicas were waited for, in vain or not."),
+            ("causal_timed_out", causal_timed_out, "Waits in vain: the read went to the primary."),
+            ("causal_at_once", causal_at_once, "Reads on the primary: no replica was worth waiting for."),
         ];
         named.into_iter().map(|(name, counter, counts)| (name, counter.load(Relaxed), counts)).collect()
     }

@@ -62,7 +62,12 @@ impl Session {
             Ok(range) if incoming.whole => self.client.input()[range].to_vec(),
             _ => return Err(End::Protocol),
         };
-        let Some(kill) = sql::kill_expression(&text, &self.dialect) else {
+        self.kill_by_text(&text, incoming).await
+    }
+
+    /// The same, where the statement is not what was sent.
+    pub(super) async fn kill_by_text(&mut self, text: &[u8], incoming: Incoming) -> Result<(), End> {
+        let Some(kill) = sql::kill_expression(text, &self.dialect) else {
             let message = "KILL of a user's connections or by query id is not supported through the proxy";
             return self.answer_error(incoming, &ErrPacket::new(code::NOT_SUPPORTED_YET, message)).await;
         };
@@ -71,7 +76,7 @@ impl Session {
         let own = self.info.id.to_string();
         let known = sql::Replacements { connection_id: Some(&own), ..sql::Replacements::default() };
         let question = sql::substitute_calls(&question, &self.dialect, &known).unwrap_or(question);
-        let id = match self.evaluate(&question).await {
+        let id = match self.evaluate(&question).await.and_then(number) {
             Ok(id) => id,
             Err(error) => return self.answer_error(incoming, &error).await,
         };
@@ -79,17 +84,18 @@ impl Session {
         self.kill(id, kill.query_only).await
     }
 
-    async fn evaluate(&mut self, question: &[u8]) -> Result<u64, ErrPacket> {
+    /// What a server makes of a question of one row and column, in the session's own state.
+    pub(super) async fn evaluate(&mut self, question: &[u8]) -> Result<Option<String>, ErrPacket> {
         let schema = self.wanted.settings.schema.as_deref();
         let judged = self.house.judge.judge(question, &self.dialect, schema, &self.house.catalog.load());
         let checked_out = self.checkout(&judged, &[], Instant::now()).await;
         let (_, mut lease) = checked_out.map_err(|refusal| refusal.packet(&self.house.topology.load()))?;
-        let answer = lease.ask_number(question).await;
+        let answer = lease.ask(question).await;
         if answer.is_ok() || matches!(answer, Err(ExchangeError::Refused(_))) {
             self.keep_or_release(lease);
         }
         match answer {
-            Ok(id) => Ok(id),
+            Ok(value) => Ok(value),
             Err(ExchangeError::Refused(error)) => Err(error),
             Err(error) => Err(ErrPacket::new(code::NET_READ_ERROR, error.to_string())),
         }
@@ -137,6 +143,14 @@ impl House {
             _ => Some(Ok(())),
         }
     }
+}
+
+fn number(value: Option<String>) -> Result<u64, ErrPacket> {
+    let number = value.as_deref().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| {
+        let shown = value.unwrap_or_else(|| "NULL".to_owned());
+        ErrPacket::new(code::NO_SUCH_THREAD, format!("Unknown thread id: {shown}"))
+    })
 }
 
 fn denied(id: u64) -> ErrPacket {

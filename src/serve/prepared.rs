@@ -52,6 +52,17 @@ struct Execution {
     types: Option<Arc<[u8]>>,
 }
 
+impl About {
+    pub(super) fn wants_cursor(&self) -> bool {
+        self.execution.as_ref().is_some_and(|execution| execution.head.wants_cursor)
+    }
+
+    /// It is COM_STMT_EXECUTE.
+    pub(super) fn runs_statement(&self) -> bool {
+        self.execution.is_some()
+    }
+}
+
 impl Prepared {
     pub(super) fn clear(&mut self) {
         let last = self.last;
@@ -126,6 +137,9 @@ impl Session {
         let text = &self.payload(incoming)[1..];
         let schema = self.wanted.settings.schema.as_deref();
         let inner = self.house.judge.judge(text, &self.dialect, schema, &self.house.catalog.load());
+        if let Some(error) = self.hint_refused(&inner).or_else(|| self.assignment_refused(&inner, text)) {
+            return self.answer_error(incoming, &error).await;
+        }
         let own_id = self.info.id.to_string();
         let known = sql::Replacements { connection_id: Some(&own_id), ..sql::Replacements::default() };
         let asks = inner.statement.needs.connection_id;
@@ -133,11 +147,21 @@ impl Session {
             Some(answered) => Cow::Owned(answered),
             None => Cow::Borrowed(text),
         };
-        let key = self.house.statements.key(&text, &self.wanted.settings);
+        let names_variables = inner.statement.needs.user_variable;
+        let variables = names_variables.then(|| self.wanted.user_variables.shape());
+        let key = self.house.statements.key(&text, &self.wanted.settings, variables);
         let id = self.prepared.next_id();
         let mut routed =
             super::commands::judged("COM_STMT_PREPARE", Kind::Prepare, inner.statement.access.clone());
         routed.hint.clone_from(&inner.hint);
+        if names_variables {
+            // It is prepared for the types they have now.
+            Arc::make_mut(&mut routed.statement).needs.user_variable = true;
+        }
+        routed.consistency.clone_from(&inner.consistency);
+        if inner.statement.needs.proxy_variable {
+            Arc::make_mut(&mut routed.statement).needs.proxy_variable = true;
+        }
         if !inner.statement.pins.is_empty() && inner.statement.access == Access::Read {
             // It will run on the primary, so that is where it must make sense.
             Arc::make_mut(&mut routed.statement).access = Access::Write(WriteBecause::Session);
@@ -179,6 +203,14 @@ impl Session {
                 statement.types = Some(given.into());
             }
         }
+        let judged = Arc::clone(&statement.judged);
+        if judged.statement.access == Access::Write(WriteBecause::ProxyVariable) {
+            let types = statement.types.clone().unwrap_or_default();
+            let text = statement.key.text().to_vec();
+            let values = head.texts(payload, &types, head.names).ok();
+            let values = values.filter(|_| incoming.whole && !self.prepared.long_data.contains(&id));
+            return Box::pin(self.assign_prepared(&judged, &text, values, incoming)).await;
+        }
         let execution = Execution { head, types: statement.types.clone() };
         let about = About {
             id,
@@ -186,7 +218,6 @@ impl Session {
             expect: Expect::Results,
             execution: Some(execution),
         };
-        let judged = Arc::clone(&statement.judged);
         self.serve_statement(&judged, incoming, &Work::About(about)).await.map(drop)
     }
 
@@ -240,6 +271,7 @@ impl Session {
             tracing::debug!(session = self.info.id, "connection lost while closing a statement");
         }
         self.state.pins = self.state.pins.without(DATA_AND_CURSORS).union(self.prepared.pins());
+        self.show_pins(self.state.pins);
         if !self.state.holds_connection() && self.follow == Follow::No {
             self.let_go().await;
             self.show_rest(None);
@@ -258,12 +290,15 @@ impl Session {
             return Err(End::StateLost);
         };
         let settings = self.wanted.settings.clone();
-        let Ok(server_id) = lease.prepared_id(&key, &settings).await else { return Err(End::StateLost) };
+        let Ok(server_id) = lease.prepared_id(&key, &settings, self.known_variables()).await else {
+            return Err(End::StateLost);
+        };
         self.name_statement(server_id);
         // A server lost meanwhile is noticed by the command that has an answer.
         relay::stream_command(&mut self.client, &mut lease).await.map_err(End::ClientGone)?;
         self.prepared.long_data.insert(id);
         self.state.pins.insert(PinCause::LongData);
+        self.show_rest(Some(&lease));
         self.hold(lease);
         Ok(())
     }
@@ -277,7 +312,7 @@ impl Session {
         lease: &mut Lease,
     ) -> Result<Option<Vec<u8>>, ExchangeError> {
         let settings = self.wanted.settings.clone();
-        let server_id = lease.prepared_id(&about.key, &settings).await?;
+        let server_id = lease.prepared_id(&about.key, &settings, self.known_variables()).await?;
         self.name_statement(server_id);
         let Some(Execution { head, types: Some(types) }) = &about.execution else { return Ok(None) };
         if lease.knows_types(&about.key, types) {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::effects::{TextWork, leaves_something};
+use super::own_writes::Floor;
 use super::prepared::{About, DATA_AND_CURSORS};
 use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
@@ -13,7 +15,7 @@ use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
 use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
 use crate::route::{self, Because, Destination, Route, Spread, Transaction};
-use crate::sql::{self, Access, Judged, Kind, PinCause};
+use crate::sql::{self, Access, Effect, Judged, Kind, PinCause, PinSet};
 use crate::topology::{Role, ServerId, Snapshot};
 use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
 
@@ -25,6 +27,8 @@ pub(super) enum Work {
     Prepare { key: Arc<StatementKey>, id: u32 },
     /// It names a prepared statement.
     About(About),
+    /// It is about a statement prepared as text.
+    Text(TextWork),
 }
 
 impl Work {
@@ -32,8 +36,13 @@ impl Work {
         match self {
             Work::Plain(expect) => *expect,
             Work::Prepare { .. } => Expect::Prepared,
+            Work::Text(_) => Expect::Results,
             Work::About(about) => about.expect,
         }
+    }
+
+    pub(super) fn wants_cursor(&self) -> bool {
+        matches!(self, Work::About(about) if about.wants_cursor())
     }
 
     fn prepared_as(&self) -> Option<u32> {
@@ -70,6 +79,12 @@ impl Session {
         if let Kind::Kill { id: None, .. } = judged.statement.kind {
             return Box::pin(self.kill_by_expression(incoming)).await;
         }
+        if self.is_aside(&judged) {
+            return Box::pin(self.serve_aside(&judged, incoming)).await;
+        }
+        if judged.statement.effect.is_some() && incoming.whole {
+            return Box::pin(self.query_with_effect(judged, incoming)).await;
+        }
         self.serve_statement(&judged, incoming, &Work::Plain(Expect::Results)).await.map(drop)
     }
 
@@ -82,6 +97,9 @@ impl Session {
     ) -> Result<Option<Reply>, End> {
         let started = Instant::now();
         self.count_statement();
+        if self.split.is_some() && Box::pin(self.serve_split(judged, incoming, work, started)).await? {
+            return Ok(None);
+        }
         let mut judged = Cow::Borrowed(judged);
         let mut avoid: Vec<ServerId> = Vec::new();
         let mut prepared_again = false;
@@ -114,6 +132,7 @@ impl Session {
                     self.keep_or_release(lease);
                 }
                 Ok(reply) => {
+                    self.observe_statement(work, &judged, incoming, request.input_len, &reply);
                     self.consume(request.input_len);
                     self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
@@ -146,7 +165,13 @@ impl Session {
         }
     }
 
-    fn request(&self, work: &Work, incoming: Incoming, server: ServerId, may_repeat: bool) -> Request {
+    pub(super) fn request(
+        &self,
+        work: &Work,
+        incoming: Incoming,
+        server: ServerId,
+        may_repeat: bool,
+    ) -> Request {
         let on_primary = self.house.topology.load().primary == Some(server);
         let refusal = match self.state.transaction {
             _ if on_primary => Refused::Pass,
@@ -168,7 +193,7 @@ impl Session {
     }
 
     /// Sends the command as this connection must be sent it, and passes the reply on.
-    async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         work: &Work,
         judged: &Judged,
@@ -182,17 +207,32 @@ impl Session {
                 Ok(instead) => instead,
                 Err(error) => return Err(self.unfit(error, incoming, request).await),
             },
+            Work::Text(text) => match Box::pin(self.fit_text(text, incoming, lease)).await {
+                Ok(instead) => instead,
+                Err(error) => return Err(self.unfit(error, incoming, request).await),
+            },
+            Work::Plain(_)
+                if judged.statement.needs.prepared_text
+                    && !judged.statement.effect.as_deref().is_some_and(Effect::is_of_text) =>
+            {
+                match Box::pin(self.settle_texts(lease)).await {
+                    Ok(()) => self.substitute(judged, incoming, route),
+                    Err(error) => return Err(self.unfit(error, incoming, request).await),
+                }
+            }
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
         request.sent = true;
+        let acknowledged = &self.house.acknowledged;
         // A long command is passed on as it comes, unless it had to be held and changed.
         if !incoming.whole && request.instead.is_none() {
             let streamed = relay::stream_command(&mut self.client, lease).await;
             request.reply_sequence = streamed.map_err(Failure::Client)?;
-            return relay::pass_reply(&mut self.client, self.capabilities, lease, request).await;
+            return relay::pass_reply(&mut self.client, self.capabilities, acknowledged, lease, request)
+                .await;
         }
-        relay::exchange(&mut self.client, self.capabilities, lease, request).await
+        relay::exchange(&mut self.client, self.capabilities, acknowledged, lease, request).await
     }
 
     /// The command could not be made to fit this server; it has not been sent.
@@ -231,17 +271,19 @@ impl Session {
         started: Instant,
     ) -> Result<(Route, Lease), Refusal> {
         let mut tried = avoid.to_vec();
-        let mut primary_only = false;
+        let floor = self.floor(judged);
+        let mut primary_only = matches!(floor, Floor::Unknown);
+        let mut waited = false;
         let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
         if !follows && !self.state.holds_connection() && self.held.is_some() {
             self.let_go().await;
         }
         loop {
-            let mut route = self.route(judged, &tried);
+            let mut route = self.route(judged, &floor, &tried);
             if primary_only {
                 let to =
                     self.house.topology.load().primary.map_or(Destination::NoPrimary, Destination::Server);
-                route = Route { to, because: Because::OwnWrite };
+                route = Route { to, because: self.behind(judged) };
             }
             let server = match route.to {
                 Destination::Held => {
@@ -268,12 +310,14 @@ impl Session {
             };
             let is_primary = self.house.topology.load().primary == Some(server);
             let may_go_elsewhere = !is_primary && tried.len() < TRIES_MAX;
-            match self.try_server(judged, route, server).await {
-                Attempt::Ready(route, lease) => return Ok((route, lease)),
-                Attempt::LacksOwnWrites => {
-                    self.house.counters.own_write_on_primary.fetch_add(1, Relaxed);
-                    primary_only = true;
+            match self.try_server(judged, &floor, route, server).await {
+                Attempt::Ready(route, lease) => {
+                    if !waited && matches!(route.because, Because::OwnWrite | Because::GlobalWrite) {
+                        self.house.counters.causal_at_once.fetch_add(1, Relaxed);
+                    }
+                    return Ok((route, lease));
                 }
+                Attempt::LacksWrites => (primary_only, waited) = (true, true),
                 Attempt::Away(_) if is_primary => self.await_primary(started).await?,
                 Attempt::Away(_) | Attempt::Refused(_) if may_go_elsewhere => tried.push(server),
                 Attempt::Refused(refusal @ Refusal::Checkout(_)) => {
@@ -288,7 +332,13 @@ impl Session {
     }
 
     /// Leases a connection to the server and makes it ready.
-    async fn try_server(&mut self, judged: &Judged, route: Route, server: ServerId) -> Attempt {
+    pub(super) async fn try_server(
+        &mut self,
+        judged: &Judged,
+        floor: &Floor,
+        route: Route,
+        server: ServerId,
+    ) -> Attempt {
         let pool = Arc::clone(self.house.pool(server));
         let checkout = pool.checkout(&self.wanted);
         let ahead_max = self.ahead_max();
@@ -308,17 +358,20 @@ impl Session {
         if route.because == Because::HintServer {
             return Attempt::Ready(route, lease);
         }
-        match self.has_own_writes(&mut lease).await {
+        if self.has_seen(&lease, floor) {
+            return Attempt::Ready(route, lease);
+        }
+        match Box::pin(self.await_seen(&mut lease, floor)).await {
             Ok(true) => Attempt::Ready(route, lease),
             Ok(false) => {
                 lease.release_clean();
-                Attempt::LacksOwnWrites
+                Attempt::LacksWrites
             }
             Err(error) => Attempt::Away(Refusal::Settle(error)),
         }
     }
 
-    fn route(&mut self, judged: &Judged, avoid: &[ServerId]) -> Route {
+    pub(super) fn route(&mut self, judged: &Judged, floor: &Floor, avoid: &[ServerId]) -> Route {
         let snapshot = self.house.topology.load();
         if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
             return Route { to: Destination::Held, because: Because::FollowsStatement };
@@ -331,10 +384,9 @@ impl Session {
         let ticket = if reads { self.house.next_turn() } else { 0 };
         let spread = Spread { ticket, client: self.client_hash, in_use: &in_use, avoid };
         let route = route::route(judged, &self.state, &snapshot, &self.house.routing, spread);
-        let route = if self.written.is_some() {
-            self.prefer_own_writes(judged, &snapshot, route, spread)
-        } else {
-            route
+        let route = match floor {
+            Floor::At(floor) => self.route_behind(judged, &snapshot, route, spread, floor),
+            Floor::None | Floor::Unknown => route,
         };
         if route.to == Destination::Held && self.outgrew_replica(judged, &snapshot) {
             // State was left on a replica by a read-only transaction. A write cannot follow it there.
@@ -342,28 +394,6 @@ impl Session {
             return Route { to, because: Because::Write };
         }
         route
-    }
-
-    /// A replica known to have what the session wrote, if there is one.
-    fn prefer_own_writes(
-        &mut self,
-        judged: &Judged,
-        snapshot: &Snapshot,
-        route: Route,
-        spread: Spread<'_>,
-    ) -> Route {
-        let is_replica = |to: Destination| match to {
-            Destination::Server(id) => snapshot.server(id).role == Role::Replica,
-            _ => false,
-        };
-        let mut avoid = self.replicas_behind(snapshot);
-        if avoid.is_empty() || !is_replica(route.to) {
-            return route;
-        }
-        avoid.extend_from_slice(spread.avoid);
-        let spread = Spread { avoid: &avoid, ..spread };
-        let better = route::route(judged, &self.state, snapshot, &self.house.routing, spread);
-        if is_replica(better.to) { better } else { route }
     }
 
     fn outgrew_replica(&self, judged: &Judged, snapshot: &Snapshot) -> bool {
@@ -390,11 +420,28 @@ impl Session {
             // Whatever the connection's last user left must not be seen.
             lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
         }
+        let chooses_role = matches!(judged.statement.effect.as_deref(), Some(Effect::Role));
+        match lease.settle_role(self.wanted.role.as_ref()).await {
+            // A role that was revoked must not keep the session from choosing another.
+            Err(ExchangeError::Refused(_)) if chooses_role => {}
+            settled => settled.map_err(Refusal::Settle)?,
+        }
         lease.settle(&self.wanted.settings).await.map_err(Refusal::Settle)?;
+        // To set them would empty the list that GET DIAGNOSTICS reads.
+        let must_not_set = held && needs.diagnostics && judged.statement.kind == Kind::Administer;
+        if judged.statement.may_read_user_variables() && !must_not_set {
+            lease.settle_user_variables(&self.wanted.user_variables).await.map_err(Refusal::Settle)?;
+        }
+        if chooses_role {
+            lease.know_login_role().await.map_err(Refusal::Settle)?;
+        }
         if needs.last_insert_id
             && let InsertId::Known(id) = self.insert_id
         {
             Box::pin(lease.set_last_insert_id(id)).await.map_err(Refusal::Settle)?;
+        }
+        if needs.proxy_variable {
+            Box::pin(self.show_proxy_variables(&mut lease)).await.map_err(Refusal::Settle)?;
         }
         Ok((route, lease))
     }
@@ -408,8 +455,9 @@ impl Session {
         }
         let (row_count, found_rows) = (self.last.row_count.to_string(), self.last.found_rows.to_string());
         let connection_id = self.info.id.to_string();
-        // A held connection knows the others itself.
-        let held = route.to == Destination::Held;
+        // A held connection knows the others itself, unless something came in between: a question of ours, or a read
+        // that ran elsewhere.
+        let held = route.to == Destination::Held && !self.answered_aside && !self.last.was_asked;
         let replacements = sql::Replacements {
             row_count: (!held).then_some(row_count.as_str()),
             found_rows: (!held).then_some(found_rows.as_str()),
@@ -442,10 +490,21 @@ impl Session {
         let (server, took) = (lease.pool().server, now.saturating_duration_since(started));
         let stats = self.stats.entry(&judged.statement, &self.house.digests);
         stats.record(server, route.because, reply.outcome.rows, failed, took);
-        self.state.observe(&judged.statement, self.seen(reply));
+        if leaves_something(&judged.statement, work) {
+            // Before the settings are taken in: literals were read under the old ones.
+            Box::pin(self.take_effect(&judged.statement, work, &mut lease, reply.outcome.error.as_ref()))
+                .await;
+        }
         self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
+        self.answered_aside = false;
+        if self.house.routing.transaction_split && matches!(judged.statement.kind, Kind::Begin { .. }) {
+            Box::pin(self.begin_split(judged, &mut lease)).await;
+        }
         self.note_written(reply);
+        if self.hides_write(judged, reply, &lease) {
+            Box::pin(self.note_hidden_write(&mut lease)).await;
+        }
         self.pin_what_hides(judged, &lease);
         match (work, &reply.prepared) {
             (Work::About(about), _) => {
@@ -458,7 +517,11 @@ impl Session {
         }
         if reply.outcome.last_insert_id > 0 || self.state.pins.contains(PinCause::LastInsertId) {
             self.insert_id = InsertId::OnHeldConnection;
+            // It is asked for before the connection goes, as after an INSERT.
+            self.show_pins(self.state.pins);
+            self.state.pins = self.state.pins.without(PinSet::of(PinCause::LastInsertId));
         }
+        self.ask_what_is_held(&mut lease, reply).await;
         let holds = self.state.holds_connection();
         self.show_rest(holds.then_some(&lease));
         if holds {
@@ -504,6 +567,10 @@ impl Session {
         match work {
             Work::About(about) => self.house.judge.remember_write(about.key.text(), &self.dialect),
             Work::Prepare { key, .. } => self.house.judge.remember_write(key.text(), &self.dialect),
+            Work::Text(text) => {
+                let text = text.text().unwrap_or_default();
+                self.house.judge.remember_write(&text, &self.dialect);
+            }
             Work::Plain(_) => {
                 if let Ok(range) = self.statement_of(incoming) {
                     self.house.judge.remember_write(&self.client.input()[range], &self.dialect);
@@ -635,8 +702,8 @@ impl Session {
 
     /// The connection is gone, and with it all that lived there.
     pub(super) fn forget_lost_state(&mut self) {
-        self.state.transaction = Transaction::None;
-        self.state.pins = sql::PinSet::EMPTY;
+        self.end_split();
+        self.state.forget_connection();
         self.prepared.forget_connection();
         self.follow = Follow::No;
         if self.insert_id == InsertId::OnHeldConnection {
@@ -644,17 +711,22 @@ impl Session {
         }
     }
 
-    fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
+    pub(super) fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
         self.info.set_activity(Activity::Active, self.house.registry.millis(started));
         let backend = (lease.pool().server, lease.conn.thread_id);
-        let pins = self.state.pins;
         self.info.update(|seen| {
             seen.statement = Some(Arc::clone(&judged.statement));
             seen.because = Some(route.because);
             seen.backend = Some(backend);
             seen.server = Some(backend.0);
-            seen.pins = pins;
         });
+    }
+
+    /// As `show_rest`, where the held connection stayed where it was.
+    pub(super) fn show_held(&mut self) {
+        let held = self.held.take();
+        self.show_rest(held.as_ref());
+        self.held = held;
     }
 
     pub(super) fn show_rest(&mut self, held: Option<&Lease>) {
@@ -663,16 +735,18 @@ impl Session {
         self.info.set_in_transaction(self.state.transaction != Transaction::None);
         self.info.update(|seen| {
             seen.backend = backend;
-            seen.pins = pins;
+            if seen.pins != pins {
+                self.house.pins.observe(seen, pins, Instant::now());
+            }
         });
     }
 }
 
 /// What came of asking one server for a connection.
-enum Attempt {
+pub(super) enum Attempt {
     Ready(Route, Lease),
-    /// It has not got what the session wrote, and did not get it in time.
-    LacksOwnWrites,
+    /// It has not got what the read must see, and did not get it in time.
+    LacksWrites,
     /// Another server, or the same a little later, may do better.
     Away(Refusal),
     /// It answered and wants no such session. An account or a schema may not have reached a replica yet.

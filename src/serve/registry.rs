@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Key, Opening, Settings, Wanted};
+use super::pins::PinnedSince;
+use crate::backend::{Key, Opening, Settings, UserVariables, Wanted};
 use crate::net::PeerAddress;
 use crate::route::Because;
 use crate::sql::{PinSet, Statement};
@@ -57,6 +58,7 @@ pub struct Seen {
     pub server: Option<ServerId>,
     /// The causes that hold the connection.
     pub pins: PinSet,
+    pub pinned_since: Option<Box<PinnedSince>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +227,13 @@ impl SessionInfo {
     /// A connection like those of the session, fresh.
     pub(super) fn wanted(&self) -> Wanted {
         let (key, opening) = self.login.clone();
-        Wanted { key, settings: Settings::with_schema(opening.schema.clone()), opening }
+        Wanted {
+            key,
+            settings: Settings::with_schema(opening.schema.clone()),
+            user_variables: UserVariables::default(),
+            role: None,
+            opening,
+        }
     }
 
     pub fn seen(&self) -> Seen {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
+use super::acknowledged::Acknowledged;
 use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
@@ -92,25 +93,28 @@ const AHEAD_LEN_MAX: usize = 64 * 1024;
 pub(super) async fn exchange(
     client: &mut Channel,
     client_capabilities: u32,
+    acknowledged: &Acknowledged,
     backend: &mut Backend,
     request: &mut Request,
 ) -> Result<Reply, Failure> {
     let bytes = request.instead.as_deref().unwrap_or(&client.input()[..request.input_len]);
     backend.conn.channel.begin_command();
     backend.conn.channel.write_all(bytes).await.map_err(unanswered)?;
-    pass_reply(client, client_capabilities, backend, request).await
+    pass_reply(client, client_capabilities, acknowledged, backend, request).await
 }
 
 /// Passes the reply to a command already sent.
 pub(super) async fn pass_reply(
     client: &mut Channel,
     client_capabilities: u32,
+    acknowledged: &Acknowledged,
     backend: &mut Backend,
     request: &mut Request,
 ) -> Result<Reply, Failure> {
     let mut passage = Passage {
         client,
         client_capabilities,
+        acknowledged,
         tracker: ResponseTracker::new(request.expect, backend.conn.capabilities),
         reply: Reply { change_is_known: true, ..Reply::default() },
         answered: false,
@@ -130,6 +134,7 @@ pub(super) async fn pass_reply(
 struct Passage<'a> {
     client: &'a mut Channel,
     client_capabilities: u32,
+    acknowledged: &'a Acknowledged,
     tracker: ResponseTracker,
     reply: Reply,
     answered: bool,
@@ -204,8 +209,11 @@ impl Passage<'_> {
         let payload = &packet[HEADER_LEN..];
         match kind {
             Kind::Ok => {
-                let instead =
-                    see_ok(&mut self.reply, self.tracker.rows(), self.client_capabilities, backend, at, len);
+                let rows = self.tracker.rows();
+                let named = self.reply.gtids.len();
+                let instead = see_ok(&mut self.reply, rows, self.client_capabilities, backend, at, len);
+                // Before the client gets it: from then on others may hear of it.
+                self.reply.gtids[named..].iter().for_each(|gtids| self.acknowledged.note(gtids));
                 instead.map_err(|error| self.server_failure(nonsense(error)))
             }
             Kind::Eof => {

@@ -9,18 +9,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Instant;
 
+use super::carried::Carried;
 use super::house::House;
 use super::login::LoggedIn;
+use super::own_writes::Causal;
 use super::prepared::Prepared;
 use super::registry::{Activity, Order, Orders, SessionInfo};
 use super::relay::Reply;
+use super::split::Split;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
-use crate::backend::{Key, Lease, Opening, Settings, Wanted};
+use crate::backend::{Key, Lease, Opening, Settings, UserVariables, Wanted};
+use crate::consistency::Consistency;
 use crate::flavour::Version;
-use crate::gtid::GtidSet;
 use crate::net::{Channel, PeerAddress};
 use crate::route::{Seen, SessionState};
-use crate::sql::Dialect;
+use crate::sql::{Dialect, PinSet};
 use crate::wire::{self, Command, ErrPacket, HEADER_LEN, Header, MAX_PAYLOAD, OkPacket, code, status};
 
 /// A logged-in client and all that is known of it.
@@ -40,8 +43,15 @@ pub(super) struct Session {
     pub(super) last: LastResult,
     pub(super) insert_id: InsertId,
     pub(super) prepared: Prepared,
-    /// What the session has written and some replica may not have yet.
-    pub(super) written: Option<GtidSet>,
+    pub(super) carried: Carried,
+    /// What its reads must have seen, unless a statement says otherwise.
+    pub(super) consistency: Consistency,
+    /// What it has written.
+    pub(super) causal: Option<Box<Causal>>,
+    /// Its transaction, while that may read on a replica.
+    pub(super) split: Option<Box<Split>>,
+    /// The last statement ran beside the held connection, on a replica.
+    pub(super) answered_aside: bool,
     pub(super) stats: StatsMemo,
     /// When the statement that is being served had its answer.
     pub(super) finished: Option<Instant>,
@@ -99,6 +109,8 @@ impl Session {
                 has_schema: schema.is_some(),
             },
             settings: Settings::with_schema(schema.clone()),
+            user_variables: UserVariables::default(),
+            role: None,
             opening: Opening { credential, schema },
         };
         if let Some((server, conn)) = backend {
@@ -122,7 +134,11 @@ impl Session {
             last: LastResult::default(),
             insert_id: InsertId::Known(0),
             prepared: Prepared::default(),
-            written: None,
+            carried: Carried::default(),
+            consistency: house.routing.consistency_of(&user, &house.listen),
+            causal: None,
+            split: None,
+            answered_aside: false,
             stats: StatsMemo::default(),
             finished: None,
             client_hash: client_hash(peer),
@@ -147,6 +163,7 @@ impl Session {
             self.say_goodbye(&end).await;
         }
         self.give_back_held();
+        self.show_pins(PinSet::EMPTY);
         match &end {
             End::ClientGone(error) => tracing::debug!(session = self.info.id, %error, "client gone"),
             end => tracing::debug!(session = self.info.id, ?end, "session ended"),
@@ -327,6 +344,7 @@ impl Session {
 
     /// Lets the connection go, clean or to be cleaned.
     pub(super) fn give_back_held(&mut self) {
+        self.end_split();
         if let Some(lease) = self.held.take() {
             if self.state.holds_connection() { lease.release_after_reset() } else { lease.release_clean() }
         }
@@ -383,7 +401,9 @@ impl Session {
         }
         self.wanted.settings = lease.settings.clone();
         self.wanted.key.has_schema = self.wanted.settings.schema.is_some();
-        self.wanted.opening.schema.clone_from(&self.wanted.settings.schema);
+        if self.wanted.role.is_none() {
+            self.wanted.opening.schema.clone_from(&self.wanted.settings.schema);
+        }
         self.read_settings();
         let schema = self.wanted.settings.schema.clone();
         self.info.update(|seen| seen.schema = schema);

@@ -31,17 +31,20 @@ pub(super) enum InsertId {
 pub(super) struct LastResult {
     pub(super) row_count: i64,
     pub(super) found_rows: u64,
+    /// A question of ours ran on the held connection since: it does not know these any more.
+    pub(super) was_asked: bool,
 }
 
 impl Default for LastResult {
     /// As on a new connection.
     fn default() -> Self {
-        Self { row_count: -1, found_rows: 0 }
+        Self { row_count: -1, found_rows: 0, was_asked: false }
     }
 }
 
 impl LastResult {
     pub(super) fn observe(&mut self, outcome: &Outcome) {
+        self.was_asked = false;
         match (outcome.affected_rows, &outcome.error) {
             (Some(affected), None) => self.row_count = i64::try_from(affected).unwrap_or(i64::MAX),
             (None, None) => {

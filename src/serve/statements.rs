@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::RandomState;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::{Settings, StatementKey};
+use crate::backend::{Settings, StatementKey, UserVariables};
 
 /// Statements that nobody holds are looked for when this many more have come.
 const SWEEP_EVERY: usize = 1_000;
@@ -22,8 +22,13 @@ struct Known {
 }
 
 impl Statements {
-    pub fn key(&self, text: &[u8], settings: &Settings) -> Arc<StatementKey> {
-        let key = StatementKey::new(text, settings, &self.hasher);
+    pub fn key(
+        &self,
+        text: &[u8],
+        settings: &Settings,
+        variables: Option<UserVariables>,
+    ) -> Arc<StatementKey> {
+        let key = StatementKey::new(text, settings, variables, &self.hasher);
         // Nothing panics while the lock is held, so what a poisoned one guards is whole.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(same) = known.keys.get(&key) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::effect::Effect;
 use super::lex::{Lexer, Token, TokenKind};
 use super::scan::{Item, Scan};
 use super::show;
@@ -16,6 +17,7 @@ pub(super) struct Verdict {
     pub(super) pins: PinSet,
     pub(super) unpins: PinSet,
     pub(super) needs: Needs,
+    pub(super) effect: Option<Box<Effect>>,
 }
 
 /// Judges all statements of a text. Costs a pass over its tokens and memory for its nesting only.
@@ -62,6 +64,10 @@ struct Packet {
     pins: PinSet,
     unpins: PinSet,
     needs: Needs,
+    /// One begins with SET STATEMENT.
+    borrows: bool,
+    /// One of them sets a variable of the proxy's.
+    proxys: bool,
 }
 
 impl Packet {
@@ -69,32 +75,43 @@ impl Packet {
         if scan.is_empty() {
             return;
         }
+        self.borrows |= scan.borrows;
         let verdict = judge(scan);
         self.pins = self.pins.union(verdict.pins);
         self.unpins = self.unpins.union(verdict.unpins);
         self.needs = self.needs.union(verdict.needs);
         self.several |= self.only.is_some();
+        self.proxys |= verdict.access == Access::Write(WriteBecause::ProxyVariable);
         self.only.get_or_insert(verdict);
     }
 
-    fn finish(self, odd: bool) -> Verdict {
+    fn finish(mut self, odd: bool) -> Verdict {
         let empty = Verdict {
             kind: Kind::Empty,
             access: Access::Write(WriteBecause::Unknown),
             pins: PinSet::EMPTY,
             unpins: PinSet::EMPTY,
             needs: Needs::default(),
+            effect: None,
         };
         let mut verdict = self.only.unwrap_or(empty);
         if self.several {
+            if self.borrows {
+                // What the server reports of the variables it set is not what they are in the end.
+                self.pins.insert(PinCause::Unknown);
+            }
             // A statement in the middle may fail, and then those behind it are not run: what one pins
             // stays pinned even if a later one would end it.
             verdict = Verdict {
                 kind: Kind::Several,
-                access: Access::Write(WriteBecause::Several),
+                access: Access::Write(match self.proxys {
+                    true => WriteBecause::ProxyVariable,
+                    false => WriteBecause::Several,
+                }),
                 pins: self.pins,
                 unpins: self.unpins.without(self.pins),
                 needs: self.needs,
+                effect: None,
             };
         }
         if odd {
@@ -115,13 +132,14 @@ enum Class {
 fn judge(mut scan: Scan<'_>) -> Verdict {
     let (kind, class) = by_head(&mut scan);
     let access = match class {
+        _ if scan.writes_proxys || scan.set().proxys => Access::Write(WriteBecause::ProxyVariable),
         Class::Reading => scan.objection.take().map_or(Access::Read, Access::Write),
         Class::Writing(because) => Access::Write(because),
         Class::Decided(access) => access,
     };
     let pins = scan.pins.union(scan.set().pins);
     let needs = if scan.is_stored() { Needs::default() } else { scan.needs };
-    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs }
+    Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs, effect: None }
 }
 
 fn by_head(scan: &mut Scan<'_>) -> (Kind, Class) {
@@ -169,7 +187,9 @@ fn by_head_of_session(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"lock" | b"unlock" => lock(scan, head),
         b"handler" => {
-            scan.pins.insert(PinCause::Handler);
+            if scan.head_has(b"open") {
+                scan.pins.insert(PinCause::Handler);
+            }
             (Kind::Handler, keyword(head))
         }
         b"kill" => (Kind::Kill { query_only: scan.head_has(b"query"), id: None }, keyword(head)),
@@ -185,7 +205,7 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         }
         b"flush" => {
             if scan.flush_locks {
-                scan.pins.insert(PinCause::GlobalReadLock);
+                scan.pins.insert(flush_lock(scan));
             }
             (Kind::Administer, keyword(head))
         }
@@ -200,6 +220,15 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
         | b"start" | b"stop" | b"grant" | b"revoke" | b"install" | b"uninstall" | b"shutdown"
         | b"restart" | b"binlog" | b"clone" | b"signal" | b"resignal" => (Kind::Administer, keyword(head)),
         _ => (Kind::Unknown, Class::Writing(WriteBecause::Unknown)),
+    }
+}
+
+/// FLUSH TABLES with names locks as LOCK TABLES does; without, it locks everything, and a transaction does not end it.
+fn flush_lock(scan: &Scan<'_>) -> PinCause {
+    let tables = (1..4).find(|at| matches!(scan.head(*at), b"table" | b"tables"));
+    match tables {
+        Some(at) if scan.head(at + 1) != b"with" => PinCause::TableLocks,
+        _ => PinCause::GlobalReadLock,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Access, Catalog, Dialect, Hint, Judge, Judged, Kind};
+use super::{Access, Catalog, Dialect, Hint, Judge, Judged, Kind, WriteBecause};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -87,6 +87,9 @@ impl Explanation {
         if let Some(hint) = &self.judged.hint {
             text("hint", &hint.to_string());
         }
+        if let Some(level) = &self.judged.consistency {
+            text("consistency", &level.to_string());
+        }
         text("digest", &statement.digest);
         json.push('}');
         json
@@ -103,9 +106,13 @@ fn target(judged: &Judged) -> (Target, String) {
     let statement = &judged.statement;
     let mut left_behind = statement.needs;
     left_behind.connection_id = false;
+    left_behind.user_variable = false;
     match (&statement.kind, &statement.access, &judged.hint) {
         (Kind::Kill { .. }, _, _) => {
             (Target::Proxy, "the proxy ends the session or statement of that id itself".to_owned())
+        }
+        (Kind::Set, Access::Write(WriteBecause::ProxyVariable), _) => {
+            (Target::Proxy, "the proxy keeps this variable itself".to_owned())
         }
         (_, Access::Write(because), _) => (Target::Primary, because.to_string()),
         _ if !statement.pins.is_empty() => {
@@ -149,7 +156,8 @@ impl fmt::Display for Explanation {
         list("pins", self.pins())?;
         list("unpins", statement.unpins.iter().map(|cause| cause.to_string()).collect())?;
         list("needs", statement.needs.iter().map(str::to_owned).collect())?;
-        list("hint", self.judged.hint.iter().map(|hint| hint.to_string()).collect())?;
+        let hint = self.judged.hint.iter().map(|hint| hint.to_string());
+        list("hint", hint.chain(self.judged.consistency.iter().map(|level| level.to_string())).collect())?;
         write!(f, "\ndigest   {}", statement.digest)
     }
 }

@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 
 use super::classify::{self, Verdict};
 use super::digest::{DIGEST_READ_MAX, Digest};
-use super::hint;
+use super::hint::{self, Hints};
 use super::literals;
 use super::parse;
 use super::{Access, Catalog, Dialect, Judged, Statement, WriteBecause};
@@ -50,11 +50,11 @@ impl Judge {
     pub fn judge(&self, text: &[u8], dialect: &Dialect, schema: Option<&str>, catalog: &Catalog) -> Judged {
         let mut digest = Digest::empty();
         digest.read(text, dialect);
-        let hint = hint::leading(text, dialect);
+        let Hints { route: hint, level: consistency } = hint::leading(text, dialect);
         let key = KeyRef::new(&digest, dialect, schema, catalog);
         let cacheable = digest.complete && !digest.odd && digest.bytes().len() <= DIGEST_CACHED_MAX;
         if cacheable && let Some(statement) = self.verdicts.get(&key) {
-            return Judged { statement, hint };
+            return Judged { statement, hint, consistency };
         }
         let mut verdict = consider(text, &digest, dialect, schema, catalog);
         if verdict.access == Access::Read && self.learned.get(&self.hash(&digest)).is_some() {
@@ -65,7 +65,7 @@ impl Judge {
         if cacheable && !depends_on_literals {
             self.verdicts.insert(key.to_owned(), statement.clone());
         }
-        Judged { statement, hint }
+        Judged { statement, hint, consistency }
     }
 
     /// Judges a statement by its beginning, where the rest is longer than may be buffered.
@@ -80,7 +80,8 @@ impl Judge {
         digest.read(prefix, dialect);
         let mut verdict = consider(prefix, &digest, dialect, schema, catalog);
         verdict.access = Access::Write(WriteBecause::TooLong);
-        Judged { statement: Arc::new(statement(verdict, &digest)), hint: hint::leading(prefix, dialect) }
+        let Hints { route: hint, level: consistency } = hint::leading(prefix, dialect);
+        Judged { statement: Arc::new(statement(verdict, &digest)), hint, consistency }
     }
 
     /// A replica refused this text as a write: from now on it is one, in every schema.
@@ -127,8 +128,8 @@ fn statement(verdict: Verdict, digest: &Digest) -> Statement {
         text.truncate(text.floor_char_boundary(DIGEST_CACHED_MAX));
         text.push('…');
     }
-    let Verdict { kind, access, pins, unpins, needs } = verdict;
-    Statement { kind, access, pins, unpins, needs, digest: text.into() }
+    let Verdict { kind, access, pins, unpins, needs, effect } = verdict;
+    Statement { kind, access, pins, unpins, needs, effect, digest: text.into() }
 }
 
 impl<'a> KeyRef<'a> {

@@ -1,9 +1,10 @@
 //! The few statements whose meaning lies in a literal, which the digest does not keep.
 
 use super::classify::Verdict;
+use super::effect::{self, Effect, TextSource};
 use super::lex::{Lexer, TokenKind};
 use super::variables::PRIMARY_ONLY;
-use super::{Access, Dialect, Kind, WriteBecause};
+use super::{Access, Dialect, Kind, PinCause, PinSet, WriteBecause};
 
 /// Completes the verdict from the text. True if it now holds for this text only, not for its digest.
 pub(super) fn refine(verdict: &mut Verdict, text: &[u8], dialect: &Dialect) -> bool {
@@ -23,8 +24,35 @@ pub(super) fn refine(verdict: &mut Verdict, text: &[u8], dialect: &Dialect) -> b
             }
             true
         }
-        _ => false,
+        _ => leave(verdict, text, dialect),
     }
+}
+
+/// What the statement leaves in the session. What is known of it needs no connection.
+fn leave(verdict: &mut Verdict, text: &[u8], dialect: &Dialect) -> bool {
+    let Some(effect) = effect::of(verdict, text, dialect) else { return false };
+    let known = match &effect {
+        Effect::Assigns(assigned) if assigned.is_literal() => Some(PinCause::UserVariable),
+        Effect::Role => Some(PinCause::Role),
+        Effect::Prepare { text: TextSource::Literal(_) | TextSource::Variable(_), .. } => {
+            Some(PinCause::PreparedText)
+        }
+        Effect::ExecuteImmediate { text: TextSource::Unknown | TextSource::Variable(_) } => {
+            verdict.pins.insert(PinCause::Unknown);
+            None
+        }
+        _ => None,
+    };
+    if let Some(known) = known {
+        verdict.pins = verdict.pins.without(PinSet::of(known));
+    }
+    let depends_on_literals = match &effect {
+        Effect::Assigns(_) => verdict.kind == Kind::Set,
+        Effect::Prepare { .. } | Effect::ExecuteImmediate { .. } => true,
+        Effect::Borrows(_) | Effect::Role | Effect::Execute { .. } | Effect::Deallocate { .. } => false,
+    };
+    verdict.effect = Some(Box::new(effect));
+    depends_on_literals
 }
 
 /// The id of KILL where it is a plain number and the last token.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::functions::{self, Call};
 use super::lex::TokenKind;
+use super::proxy_variables;
 use super::set::SetScan;
 use super::variables;
 use super::words::{self, Lower};
@@ -90,11 +91,15 @@ pub(super) struct Scan<'a> {
     into_variables: bool,
     /// A body in BEGIN … END: semicolons do not end the statement.
     compound: bool,
+    /// A variable of the proxy's is written, by another statement than SET.
+    pub(super) writes_proxys: bool,
     /// START TRANSACTION … READ ONLY.
     pub(super) begins_read_only: bool,
     /// FLUSH … WITH READ LOCK or FOR EXPORT.
     pub(super) flush_locks: bool,
     pub(super) temporary: bool,
+    /// SET STATEMENT stood before it.
+    pub(super) borrows: bool,
     /// The statement itself writes, though its first word is WITH.
     pub(super) writes_outside: bool,
     pub(super) objection: Option<WriteBecause>,
@@ -117,9 +122,11 @@ impl<'a> Scan<'a> {
             stored: false,
             into_variables: false,
             compound: false,
+            writes_proxys: false,
             begins_read_only: false,
             flush_locks: false,
             temporary: false,
+            borrows: false,
             writes_outside: false,
             objection: None,
             pins: PinSet::EMPTY,
@@ -197,6 +204,7 @@ impl<'a> Scan<'a> {
     }
 
     fn restart(&mut self) {
+        self.borrows = true;
         self.head.clear();
         self.set = SetScan::default();
         self.before = [Item::NONE; 3];
@@ -346,6 +354,8 @@ impl<'a> Scan<'a> {
         if item.kind == TokenKind::Quoted && dotted && before2.kind == TokenKind::SystemVariable {
             self.system_variable(item.bytes);
         }
+        let word = item.word.get();
+        self.needs.user_variable |= matches!(word, b"user_variables" | b"user_variables_by_thread");
         if !self.catalog.has_unproven_views() {
             return;
         }
@@ -458,7 +468,10 @@ impl<'a> Scan<'a> {
         let qualifier = (prior.kind == TokenKind::Dot).then(|| unquoted(before_prior.bytes));
         let function = unquoted(name.bytes);
         let schema = qualifier.as_deref().or(self.schema);
-        if self.catalog.function(schema, &function) != Some(true) {
+        let proven = self.catalog.function(schema, &function) == Some(true);
+        // Whatever its author declared, it may read them. Other writes are taken to do so anyway.
+        self.needs.user_variable |= proven || (self.head(0) == b"set" && self.head(1) != b"password");
+        if !proven {
             let full = match qualifier {
                 Some(schema) => format!("{schema}.{function}"),
                 None => function,
@@ -473,8 +486,15 @@ impl<'a> Scan<'a> {
         let host = !item.gap && (before.kind == TokenKind::Quoted || is_literal(before.kind));
         let account = self.head(0) == b"show" && (self.head_has(b"grants") || self.head_has(b"user"));
         let assigned = self.head(0) == b"set" && self.depth() == 0 && self.set.expects_name();
-        if !host && !account && !assigned && !self.into_variables {
-            self.needs.user_variable = true;
+        if host || account || assigned {
+            return;
+        }
+        let written = self.into_variables || item.next == TokenKind::Assign;
+        match proxy_variables::is_proxys(item.bytes) {
+            true if written => self.writes_proxys = !self.stored,
+            true => self.needs.proxy_variable = true,
+            false if self.into_variables => {}
+            false => self.needs.user_variable = true,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What SET sets: variables that can be replayed by value, and state that holds its connection.
 
 use super::lex::TokenKind;
+use super::proxy_variables;
 use super::scan::Item;
 use super::variables;
 use super::{PinCause, PinSet};
@@ -16,6 +17,8 @@ pub(super) struct SetScan {
     own_scope: Option<Scope>,
     name: String,
     pub(super) pins: PinSet,
+    /// A variable of the proxy's was set.
+    pub(super) proxys: bool,
     /// Something of the session was set.
     pub(super) session: bool,
     /// What was set that is not of the session.
@@ -62,6 +65,10 @@ impl SetScan {
 
     fn start(&mut self, item: &Item<'_>, flavour: Flavour) {
         match item.kind {
+            TokenKind::UserVariable if proxy_variables::is_proxys(item.bytes) => {
+                self.proxys = true;
+                self.of_session();
+            }
             TokenKind::UserVariable => self.pinned(PinCause::UserVariable),
             TokenKind::SystemVariable => {
                 let name = String::from_utf8_lossy(&item.bytes[2..]).to_lowercase();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::effect::Effect;
+use crate::consistency::Consistency;
 use crate::flavour::Version;
 
 /// How the server that will run the text reads it.
@@ -44,11 +46,21 @@ pub struct Statement {
     pub unpins: PinSet,
     /// What it reads that lives on the connection of the statements before it.
     pub needs: Needs,
+    /// What it leaves in the session that goes along to other connections. Where it depends on literals, the
+    /// statement is not remembered by digest.
+    pub effect: Option<Box<Effect>>,
     /// The text with literals replaced by `?` and comments and needless space dropped.
     pub digest: Arc<str>,
 }
 
 impl Statement {
+    /// Whether it, or stored code that it runs, may read user variables.
+    pub fn may_read_user_variables(&self) -> bool {
+        let may_run_code =
+            matches!(self.kind, Kind::Modify | Kind::Select | Kind::Describe | Kind::Several | Kind::Unknown);
+        self.needs.user_variable || (may_run_code && self.access != Access::Read)
+    }
+
     /// Whether it may commit the transaction it runs in: by name, implicitly, or in a procedure.
     pub fn may_commit(&self) -> bool {
         match (&self.kind, &self.access) {
@@ -69,7 +81,10 @@ impl Statement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
     pub statement: Arc<Statement>,
+    /// Where a hint would have it run.
     pub hint: Option<Hint>,
+    /// What a hint would have it see.
+    pub consistency: Option<LevelHint>,
 }
 
 /// `/* pointsman: … */` before the statement.
@@ -81,6 +96,14 @@ pub enum Hint {
     Replica,
     /// `server=name`; obeyed for reads only.
     Server(Arc<str>),
+}
+
+/// `/* pointsman: consistency=… */`
+#[derive(Clone, Debug, PartialEq)]
+pub enum LevelHint {
+    Level(Consistency),
+    /// The word that names no level.
+    Unknown(Arc<str>),
 }
 
 /// What sort of statement; where the proxy must act itself, with what it must know.
@@ -156,6 +179,8 @@ pub enum WriteBecause {
     UserLock,
     /// `@x := …`, `INTO @x`: writes a user variable.
     UserVariable,
+    /// Sets a variable of the proxy's: `@pointsman_…`.
+    ProxyVariable,
     /// Reads what only the primary can tell: `@@read_only`, `@@gtid_executed`, binary logs; which.
     PrimaryOnly(Arc<str>),
     /// LAST_INSERT_ID() and other values of the writing connection.
@@ -185,8 +210,9 @@ pub enum WriteBecause {
 #[repr(u8)]
 pub enum PinCause {
     TemporaryTable,
+    /// LOCK TABLES, FLUSH TABLES with names and WITH READ LOCK or FOR EXPORT.
     TableLocks,
-    /// FLUSH TABLES … WITH READ LOCK, FLUSH TABLES … FOR EXPORT; UNLOCK TABLES ends it.
+    /// FLUSH TABLES WITH READ LOCK.
     GlobalReadLock,
     /// LOCK INSTANCE FOR BACKUP, BACKUP STAGE, BACKUP LOCK: what UNLOCK TABLES does not end.
     InstanceLock,
@@ -245,6 +271,14 @@ pub struct PinSet(u32);
 impl PinSet {
     pub const EMPTY: PinSet = PinSet(0);
 
+    /// The causes of which there may be several at a time; `HoldChange` tells them apart.
+    pub const NAMED: PinSet = PinSet::of(PinCause::UserLock)
+        .union(PinSet::of(PinCause::TemporaryTable))
+        .union(PinSet::of(PinCause::Handler))
+        .union(PinSet::of(PinCause::SessionVariable))
+        .union(PinSet::of(PinCause::InstanceLock))
+        .union(PinSet::of(PinCause::Xa));
+
     pub const fn of(cause: PinCause) -> Self {
         Self(1 << cause as u16)
     }
@@ -259,6 +293,10 @@ impl PinSet {
 
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     pub const fn contains(self, cause: PinCause) -> bool {
@@ -289,6 +327,8 @@ pub struct Needs {
     pub connection_id: bool,
     /// Reads a user variable (`@x`).
     pub user_variable: bool,
+    /// Reads a variable of the proxy's (`@pointsman_…`).
+    pub proxy_variable: bool,
     /// EXECUTE or DEALLOCATE of a text prepared statement.
     pub prepared_text: bool,
 }
@@ -302,6 +342,7 @@ impl Needs {
             diagnostics: self.diagnostics || other.diagnostics,
             connection_id: self.connection_id || other.connection_id,
             user_variable: self.user_variable || other.user_variable,
+            proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
         }
     }
@@ -319,6 +360,7 @@ impl Needs {
             (self.diagnostics, "diagnostics"),
             (self.connection_id, "connection_id"),
             (self.user_variable, "user_variable"),
+            (self.proxy_variable, "proxy_variable"),
             (self.prepared_text, "prepared_text"),
         ];
         all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name)
@@ -365,6 +407,15 @@ impl fmt::Display for Hint {
     }
 }
 
+impl fmt::Display for LevelHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LevelHint::Level(level) => write!(f, "consistency={level}"),
+            LevelHint::Unknown(word) => write!(f, "consistency={word}"),
+        }
+    }
+}
+
 impl fmt::Display for WriteBecause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -377,6 +428,7 @@ impl fmt::Display for WriteBecause {
             WriteBecause::View(name) => write!(f, "view {name} is not known to be read-only"),
             WriteBecause::UserLock => f.write_str("takes or reads user locks"),
             WriteBecause::UserVariable => f.write_str("writes a user variable"),
+            WriteBecause::ProxyVariable => f.write_str("sets a variable of the proxy"),
             WriteBecause::PrimaryOnly(what) => write!(f, "only the primary can tell {what}"),
             WriteBecause::OwnWriteValue(what) => write!(f, "{what} belongs to the writing connection"),
             WriteBecause::Transaction => f.write_str("transaction control"),

@@ -103,9 +103,10 @@ fn explain_names_target_reason_and_pins() {
         ("SELECT 1", "replica: read-only\n"),
         ("SELECT 1 FOR UPDATE", "primary: takes row locks\n"),
         ("KILL 5", "proxy: the proxy ends the session or statement of that id itself\n"),
-        ("SET @a = 1", "primary: changes the session [pins user_variable]\n"),
+        ("SET @a = 1", "primary: changes the session\n"),
+        ("SET @a = b", "primary: changes the session [pins user_variable]\n"),
         ("SELECT SQL_CALC_FOUND_ROWS 1", "primary: pins the session: found_rows [pins found_rows]\n"),
-        ("SELECT @a", "primary: reads what the session left on its connection: user_variable\n"),
+        ("SELECT @a", "replica: read-only\n"),
         ("SELECT CONNECTION_ID()", "replica: read-only\n"),
         ("START TRANSACTION READ ONLY", "replica: read-only\n"),
         ("/* pointsman: primary */ SELECT 1", "primary: read-only; a hint asks for the primary\n"),
@@ -201,5 +202,99 @@ fn character_sets_are_known_by_name() {
         ("unheard_of", Charset::SingleByte),
     ] {
         assert_eq!(Charset::named(name), expected, "{name}");
+    }
+}
+
+/// The expressions that SET gives its user variables, with `latin1` and `utf8mb4` for what texts are read by.
+fn expressions(text: &str, no_backslash_escapes: bool) -> Vec<Option<String>> {
+    let dialect = Dialect { no_backslash_escapes, ..dialect(Flavour::MySql) };
+    let judged = Judge::new(10).judge(text.as_bytes(), &dialect, None, &Catalog::default());
+    let reading = Reading { client: "latin1", connection: "utf8mb4", collation: "utf8mb4_bin" };
+    match judged.statement.effect.as_deref() {
+        Some(Effect::Assigns(assigned)) => {
+            let values = assigned.variables.iter().map(|(_, value)| value.as_ref());
+            values.map(|value| value.and_then(|value| value.expression(reading))).collect()
+        }
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn literals_are_written_down_for_any_connection() {
+    for (text, expected) in [
+        ("SET @a = -1.50", "-1.50"),
+        ("SET @a = +2", "2"),
+        ("SET @a = true", "true"),
+        ("SET @a = NULL", "NULL"),
+        ("SET @a = x'0aF'", "x'0aF'"),
+        ("SET @a = 'x'", "CONVERT(_latin1 X'78' USING utf8mb4) COLLATE utf8mb4_bin"),
+        ("SET @a = ''", "CONVERT(_latin1 X'' USING utf8mb4) COLLATE utf8mb4_bin"),
+        ("SET @a = 'it''s'", "CONVERT(_latin1 X'69742773' USING utf8mb4) COLLATE utf8mb4_bin"),
+        ("SET @a = \"a\\n\\%\"", "CONVERT(_latin1 X'610A5C25' USING utf8mb4) COLLATE utf8mb4_bin"),
+        ("SET @a = 'x' COLLATE utf8mb4_bin", "CONVERT(_latin1 X'78' USING utf8mb4) COLLATE utf8mb4_bin"),
+        ("SET @a = _gbk'x'", "_gbk X'78'"),
+        ("SET @a = _latin1 X'E9' COLLATE latin1_bin", "_latin1 X'E9' COLLATE latin1_bin"),
+        ("SET @a = _binary'x'", "_binary X'78'"),
+    ] {
+        assert_eq!(expressions(text, false), [Some(expected.to_owned())], "{text}");
+    }
+    let plain = expressions("SET @a = 'a\\n'", true);
+    assert_eq!(plain, [Some("CONVERT(_latin1 X'615C6E' USING utf8mb4) COLLATE utf8mb4_bin".to_owned())]);
+    for text in ["SET @a = (1)", "SET @a = 1 + 1", "SET @a = ?", "SET @a = 'x' 'y'", "SET @a = _latin1 X'E'"]
+    {
+        assert_eq!(expressions(text, false), [None], "{text}");
+    }
+}
+
+#[test]
+fn a_quoted_text_is_read_as_it_was() {
+    for no_backslash_escapes in [false, true] {
+        let dialect = Dialect { no_backslash_escapes, ..dialect(Flavour::MySql) };
+        let text = b"SELECT 'it''s', \"\\n\"";
+        let quoted = quoted(text, &dialect).expect("utf-8");
+        let prepare = [b"PREPARE s FROM ".as_slice(), &quoted].concat();
+        let judged = Judge::new(10).judge(&prepare, &dialect, None, &Catalog::default());
+        let source = TextSource::Literal(text.as_slice().into());
+        let expected = Effect::Prepare { name: "s".into(), text: source };
+        assert_eq!(judged.statement.effect.as_deref(), Some(&expected));
+    }
+}
+
+#[test]
+fn a_set_of_the_proxys_variables_is_taken_apart() {
+    use AssignedValue::{Expression, Null, Parameter, Text};
+    use ProxyVariable::{Consistency, Gtid};
+    let text = |text: &str| Text(text.to_owned());
+    type Assigned = Result<Vec<(ProxyVariable, AssignedValue)>, NotAssigned>;
+    let cases: &[(&str, Assigned)] = &[
+        ("SET @pointsman_gtid = '0-1-5'", Ok(vec![(Gtid, text("0-1-5"))])),
+        ("set/**/@`Pointsman_GTID`:=\"a\n\";", Ok(vec![(Gtid, text("a\n"))])),
+        (
+            "SET @pointsman_gtid=NULL,@pointsman_consistency=?",
+            Ok(vec![(Gtid, Null), (Consistency, Parameter)]),
+        ),
+        // What a character set or a rule of quoting could change is left to a server.
+        ("SET @pointsman_gtid = 'it''s'", Ok(vec![(Gtid, Expression(22..29))])),
+        ("SET @pointsman_gtid = 'a\\'b'", Ok(vec![(Gtid, Expression(22..28))])),
+        ("SET @pointsman_gtid = 'é'", Ok(vec![(Gtid, Expression(22..26))])),
+        ("SET @pointsman_gtid = N'a'", Ok(vec![(Gtid, Expression(22..26))])),
+        ("SET @pointsman_gtid = IF(a, b, (c)) , @pointsman_gtid = @x", {
+            Ok(vec![(Gtid, Expression(22..35)), (Gtid, Expression(56..58))])
+        }),
+        ("SET @pointsman_gtid = ", Err(NotAssigned::Unreadable)),
+        ("SET @pointsman_gtid", Err(NotAssigned::Unreadable)),
+        ("SET @pointsman_gtid = 'x", Err(NotAssigned::Unreadable)),
+        ("SET /*! @pointsman_gtid = 'x'", Err(NotAssigned::Unreadable)),
+        ("SET @pointsman_gtid = 'x', ", Err(NotAssigned::NotAlone)),
+        ("SET @pointsman_gtid = 'x', autocommit = 1", Err(NotAssigned::NotAlone)),
+        ("SET SESSION x = 1, @pointsman_gtid = 'x'", Err(NotAssigned::NotAlone)),
+        ("SET @pointsman_gtids = 'x'", Err(NotAssigned::UnknownName("@pointsman_gtids".to_owned()))),
+        ("SELECT @pointsman_gtid", Err(NotAssigned::NotAlone)),
+    ];
+    for (text, expected) in cases {
+        let assigned = proxy_assignments(text.as_bytes(), &dialect(Flavour::MySql));
+        let assigned: Assigned =
+            assigned.map(|list| list.into_iter().map(|one| (one.variable, one.value)).collect());
+        assert_eq!(&assigned, expected, "{text}");
     }
 }

@@ -26,6 +26,18 @@ pub fn tracked_variables(version: Version) -> &'static [&'static str] {
     }
 }
 
+/// True if a variable that cannot be replayed is, with this value, as on a new connection, and nothing of what it was
+/// set to before is left there. (Profiling leaves its records, for example.)
+pub(super) fn is_at_rest(name: &str, value: &str) -> bool {
+    match name {
+        "sql_log_bin" => matches!(value, "1" | "on" | "true"),
+        "gtid_next" => matches!(value, "automatic" | "default"),
+        "timestamp" | "gtid_seq_no" => matches!(value, "0" | "default"),
+        "gtid_domain_id" | "server_id" | "sql_log_off" => value == "default",
+        _ => false,
+    }
+}
+
 /// True if reading it asks which server one is on: for that, the answer is the primary's.
 pub(super) fn is_primary_only(name: &str) -> bool {
     matches!(name, "read_only" | "super_read_only" | "innodb_read_only") || name.starts_with("gtid_")

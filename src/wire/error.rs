@@ -35,6 +35,7 @@ pub mod code {
     pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
     pub const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
     pub const LOCK_DEADLOCK: u16 = 1213;
+    pub const WRONG_VALUE_FOR_VARIABLE: u16 = 1231;
     pub const NOT_SUPPORTED_YET: u16 = 1235;
     pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
     pub const OPTION_PREVENTS_STATEMENT: u16 = 1290;
@@ -127,6 +128,8 @@ fn sqlstate(code: u16) -> &'static str {
         | code::PARSE_ERROR
         | code::EMPTY_QUERY
         | code::TOO_BIG_SELECT
+        | code::WRONG_VALUE_FOR_VARIABLE
+        | code::NOT_SUPPORTED_YET
         | code::TOO_MANY_USER_CONNECTIONS => "42000",
         code::NO_SUCH_TABLE => "42S02",
         code::ACCESS_DENIED => "28000",

@@ -15,6 +15,10 @@ const BULK_SEND_TYPES: u8 = 0x80;
 /// The number of parameters is given, because query attributes are among them.
 const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
 
+const TYPE_NULL: u16 = 0x06;
+/// VARCHAR, the blobs, VAR_STRING and STRING.
+const TEXT_TYPES: [u16; 7] = [0x0F, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE];
+
 /// The first packet of the reply to COM_STMT_PREPARE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreparedHead {
@@ -36,6 +40,8 @@ impl PreparedHead {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecuteHead {
     pub wants_cursor: bool,
+    /// Each type has the name of a query attribute behind it.
+    pub names: bool,
     /// Where the byte stands that says whether types follow; `None` without parameters.
     pub types_flag_at: Option<usize>,
     /// Where types stand, if they do.
@@ -56,7 +62,8 @@ impl ExecuteHead {
         let counted = names && flags & PARAMETER_COUNT_AVAILABLE != 0;
         let count = if counted { cursor.lenenc_int()? } else { u64::from(parameters) };
         let count = usize::from(u16::try_from(count).map_err(|_| Malformed("too many parameters"))?);
-        let mut head = Self { wants_cursor: flags & CURSOR_FLAGS != 0, ..Self::none() };
+        let mut head =
+            Self { wants_cursor: flags & CURSOR_FLAGS != 0, names: names && counted, ..Self::none() };
         if count == 0 {
             return Ok(head);
         }
@@ -99,7 +106,45 @@ impl ExecuteHead {
     }
 
     fn none() -> Self {
-        Self { wants_cursor: false, types_flag_at: None, types_at: 0, types_flag: 0, types: None }
+        Self {
+            wants_cursor: false,
+            names: false,
+            types_flag_at: None,
+            types_at: 0,
+            types_flag: 0,
+            types: None,
+        }
+    }
+
+    /// The values, where all are texts or NULL; `types` as they were given last.
+    pub fn texts(&self, payload: &[u8], types: &[u8], names: bool) -> Result<Vec<Option<String>>, Malformed> {
+        if self.types_flag & BULK_SEND_TYPES != 0 {
+            return Err(Malformed("many rows of values"));
+        }
+        let Some(flag_at) = self.types_flag_at else { return Ok(Vec::new()) };
+        let mut kinds = Vec::new();
+        let mut cursor = Cursor::new(types);
+        while !cursor.is_empty() {
+            kinds.push(cursor.u16()? & 0xFF);
+            if names {
+                cursor.lenenc_bytes()?;
+            }
+        }
+        let nulls_at = flag_at.checked_sub(kinds.len().div_ceil(8)).ok_or(Malformed("no place for NULLs"))?;
+        let values_at = self.types.as_ref().map_or(flag_at + 1, |types| types.end);
+        let mut values = Cursor::new(payload.get(values_at..).ok_or(Malformed("no values"))?);
+        let text = |(at, kind): (usize, u16)| {
+            if payload[nulls_at + at / 8] & (1 << (at % 8)) != 0 || kind == TYPE_NULL {
+                return Ok(None);
+            }
+            if !TEXT_TYPES.contains(&kind) {
+                return Err(Malformed("a parameter that is no text"));
+            }
+            let bytes = values.lenenc_bytes()?;
+            let text = std::str::from_utf8(bytes).map_err(|_| Malformed("a text that is not UTF-8"))?;
+            Ok(Some(text.to_owned()))
+        };
+        kinds.into_iter().enumerate().map(text).collect()
     }
 
     /// The command with the types put in that its sender left out.
@@ -136,6 +181,27 @@ mod tests {
         let head = ExecuteHead::parse(&bare, 2, 0).expect("well-formed");
         assert_eq!(head.types, None);
         assert_eq!(head.with_types(&bare, &types), Some(full));
+    }
+
+    #[test]
+    fn texts_are_read_and_nothing_else_is() {
+        let types = [0xFD, 0, 0xFC, 0];
+        // The first is NULL, by the map of NULLs.
+        let full = execute(1, &types, &[2, b'o', b'k']);
+        let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
+        assert_eq!(head.texts(&full, &types, head.names), Ok(vec![None, Some("ok".to_owned())]));
+        let bare = execute(0, &[], &[2, b'o', b'k']);
+        let head = ExecuteHead::parse(&bare, 2, 0).expect("well-formed");
+        assert_eq!(head.texts(&bare, &types, head.names), Ok(vec![None, Some("ok".to_owned())]));
+        for (types, values) in
+            [([0xFD, 0, 3, 0], &[1, 0, 0, 0][..]), (types, &[9, b'x']), (types, &[1, 0xFF])]
+        {
+            let full = execute(1, &types, values);
+            let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
+            assert!(head.texts(&full, &types, head.names).is_err(), "{types:?} {values:?}");
+        }
+        assert!(head.texts(&bare, &[0xFD], false).is_err());
+        assert!(head.texts(&bare[..12], &[0xFD; 400], false).is_err(), "more types than places for NULLs");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use pointsman::admin::{
-    self, Answer, Asker, DigestView, Outcome, PoolView, Request, SessionView, Situation, View,
+    self, Answer, Asker, DigestView, Outcome, PinView, PoolView, Request, SessionView, Situation, View,
 };
 use pointsman::backend::Gauge;
 use pointsman::config::{Config, PrimaryReads, Secret, Server, User, settings};
@@ -182,6 +182,7 @@ fn view() -> View {
         snapshot: Arc::new(snapshot()),
         pools: (0..3).map(pool).collect(),
         sessions: sessions(),
+        pins: pins(),
         digests: digests(),
         events: events(),
         counters: vec![
@@ -194,7 +195,14 @@ fn view() -> View {
 }
 
 fn pool(server: u64) -> PoolView {
-    let gauge = Gauge { open: 5, idle: 3, in_use: 2, waiting: usize::from(server == 0), cap: 200 };
+    let gauge = Gauge {
+        open: 5,
+        idle: 3,
+        in_use: 2,
+        waiting: usize::from(server == 0),
+        cap: 200,
+        wait_limit: Duration::from_secs(10),
+    };
     let counters = pointsman::backend::Counters::default().all();
     let counters = (1..).zip(counters).map(|(at, (name, _))| (name, 1_000 * server + 10 * at));
     PoolView { gauge, counters: counters.collect() }
@@ -212,6 +220,7 @@ fn sessions() -> Vec<SessionView> {
         statements: u64::from(id) * 10,
         backend: None,
         pins: PinSet::EMPTY,
+        pinned_for: None,
         in_transaction: false,
         because: None,
         statement: None,
@@ -220,6 +229,7 @@ fn sessions() -> Vec<SessionView> {
         SessionView {
             backend: Some((ServerId(0), 812)),
             pins: PinSet::of(PinCause::TemporaryTable).union(PinSet::of(PinCause::UserLock)),
+            pinned_for: Some(Duration::from_millis(61_500)),
             in_transaction: true,
             because: Some(Because::Pinned),
             statement: statement("INSERT INTO cart VALUES (1, 'x')"),
@@ -232,6 +242,15 @@ fn sessions() -> Vec<SessionView> {
         },
         SessionView { schema: None, ..session(13, "report", Activity::Waiting) },
     ]
+}
+
+fn pins() -> Vec<PinView> {
+    let pin = |cause: PinCause| {
+        let set = cause as u64;
+        let total = Duration::from_millis(1_500 * set);
+        PinView { cause, sessions: set % 2, set, total, longest: total / 2 }
+    };
+    PinCause::ALL.into_iter().map(pin).collect()
 }
 
 fn digests() -> Vec<DigestView> {

@@ -210,7 +210,9 @@ fn render(judged: &Judged, digest: bool) -> String {
     line("pins", causes(statement.pins));
     line("unpins", causes(statement.unpins));
     line("needs", statement.needs.iter().collect::<Vec<_>>().join(" "));
-    line("hint", judged.hint.as_ref().map_or(String::new(), Hint::to_string));
+    let level = judged.consistency.iter().map(|level| level.to_string());
+    let hints = judged.hint.iter().map(Hint::to_string).chain(level);
+    line("hint", hints.collect::<Vec<_>>().join(", "));
     if digest {
         line("digest", statement.digest.to_string());
     }

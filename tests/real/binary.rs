@@ -14,6 +14,7 @@ use pointsman::playground::{Account, CONTROL, Cluster};
 pub(crate) struct Binary {
     child: Child,
     pub(crate) port: u16,
+    admin: u16,
 }
 
 impl Binary {
@@ -32,11 +33,12 @@ impl Binary {
             .stderr(Stdio::piped())
             .spawn()?;
         let mut log = BufReader::new(child.stderr.take().context("piped")?);
-        let mut binary = Self { child, port: 0 };
+        let mut binary = Self { child, port: 0, admin: 0 };
         let mut seen = String::new();
         while binary.port == 0 {
             ensure!(log.read_line(&mut seen)? > 0, "it ended: {seen}");
-            binary.port = front(&seen).unwrap_or(0);
+            binary.port = port_behind(&seen, "front=").unwrap_or(0);
+            binary.admin = port_behind(&seen, "admin=Some(").unwrap_or(0);
         }
         // A log nobody reads would stop it when the pipe is full.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
@@ -55,10 +57,29 @@ impl Binary {
             .wait_timeout(Some(28_800))
     }
 
+    /// The admin port, for the control account.
+    pub(crate) fn admin_opts(&self) -> OptsBuilder {
+        OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.admin)
+            .prefer_socket(false)
+            .user(Some(CONTROL.user))
+            .pass(Some(CONTROL.password))
+    }
+
     /// The most memory it ever held, in bytes.
     pub(crate) fn peak(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory it holds, in bytes.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, which: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).context("no such line")?;
         Ok(line.split_whitespace().next().context("a number")?.parse::<u64>()? * 1024)
     }
 
@@ -97,13 +118,13 @@ fn configuration(cluster: &Cluster, more: &str) -> String {
     let (user, password) = (CONTROL.user, CONTROL.password);
     format!(
         "data_dir = \".\"\n[cluster]\nservers = [{}]\n[cluster.control]\nuser = {user:?}\npassword = {password:?}\n\
-         [admin]\naddress = \"off\"\n[listen]\naddress = \"127.0.0.1:0\"\n{more}",
+         [admin]\naddress = \"127.0.0.1:0\"\n[listen]\naddress = \"127.0.0.1:0\"\n{more}",
         servers.join(", ")
     )
 }
 
-/// The port in the line that says it serves.
-fn front(log: &str) -> Option<u16> {
-    let address = log.split_once("front=")?.1.split_whitespace().next()?;
-    address.rsplit_once(':')?.1.parse().ok()
+/// The port of an address in the line that says it serves.
+fn port_behind(log: &str, name: &str) -> Option<u16> {
+    let address = log.split_once(name)?.1.split_whitespace().next()?;
+    address.trim_end_matches(')').rsplit_once(':')?.1.parse().ok()
 }

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use pointsman::flavour::Flavour;
-use pointsman::playground::{APP, Cluster};
+use pointsman::playground::{APP, Cluster, ROOT};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::clusters::{both, schema, shared};
 use crate::load::refusal;
+use crate::random::Random;
 use crate::through::Proxy;
 
 both![sessions_see_nothing_of_each_other];
@@ -22,6 +23,7 @@ const SESSIONS: u64 = 20;
 const FOR: Duration = Duration::from_secs(8);
 /// Sessions that may hold a connection at a time: one connection is left for all others.
 const HOLDERS: usize = 2;
+const ROLES: [&str; 2] = ["leak_reader", "leak_writer"];
 const SCHEMAS: [&str; 3] = ["leak_a", "leak_b", "leak_c"];
 
 async fn sessions_see_nothing_of_each_other(flavour: Flavour) -> Result<()> {
@@ -32,6 +34,11 @@ async fn sessions_see_nothing_of_each_other(flavour: Flavour) -> Result<()> {
         conn.query_drop(format!("INSERT INTO who VALUES ('{name}')")).await?;
         let written = "CREATE TABLE written (id INT PRIMARY KEY AUTO_INCREMENT, session INT, KEY (session))";
         conn.query_drop(written).await?;
+    }
+    let mut root = cluster.primary.connect(ROOT).await?;
+    for role in ROLES {
+        root.query_drop(format!("CREATE ROLE {role}")).await?;
+        root.query_drop(format!("GRANT {role} TO {}", APP.user)).await?;
     }
     cluster.wait_applied().await?;
     let proxy = Proxy::start(cluster, |config| config.pool.max_per_server = HOLDERS + 1).await?;
@@ -56,11 +63,23 @@ struct Model {
     /// In the order of `VARIABLES`.
     variables: Vec<String>,
     mine: Option<String>,
+    /// It was given its value by an expression.
+    mine_is_held: bool,
+    /// What the statement prepared as text yields.
+    text: Option<Text>,
+    role: Option<&'static str>,
     temporary: Option<u64>,
     /// Rows written in each schema, and those of the open transaction.
     written: [u64; 3],
     pending: Option<[u64; 3]>,
     last_id: u64,
+}
+
+/// It is read as when it was prepared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Text {
+    value: u64,
+    schema: &'static str,
 }
 
 /// Names and the values they are given.
@@ -94,6 +113,9 @@ impl Session {
             schema,
             variables: fresh.clone(),
             mine: None,
+            mine_is_held: false,
+            text: None,
+            role: None,
             temporary: None,
             written: [0; 3],
             pending: None,
@@ -124,7 +146,7 @@ impl Session {
     }
 
     async fn step(&mut self) -> Result<()> {
-        match self.random.below(12) {
+        match self.random.below(16) {
             0 | 1 => self.set_variable().await,
             2 => self.use_schema().await,
             3 | 4 => self.insert().await,
@@ -133,6 +155,9 @@ impl Session {
             8 => self.set_mine().await,
             9 => self.create_temporary().await,
             10 => self.reset().await,
+            11 => self.compute_mine().await,
+            12 | 13 => self.prepare_text().await,
+            14 => self.choose_role().await,
             // Only looks, once more.
             _ => Ok(()),
         }
@@ -178,8 +203,7 @@ impl Session {
     }
 
     fn let_others_hold(&mut self) {
-        let holds =
-            self.model.pending.is_some() || self.model.mine.is_some() || self.model.temporary.is_some();
+        let holds = self.model.pending.is_some() || self.model.mine_is_held || self.model.temporary.is_some();
         if !holds {
             self.permit = None;
         }
@@ -210,11 +234,56 @@ impl Session {
     }
 
     async fn set_mine(&mut self) -> Result<()> {
+        let number = self.random.below(1000);
+        // Strings only: MySQL keeps the type a variable had when a statement was prepared.
+        let (value, literal) = match number % 3 {
+            0 => (Some(number.to_string()), format!("_latin1'{number}'")),
+            1 => (Some(format!("it's {number}")), format!("'it''s {number}'")),
+            _ => (None, "NULL".to_owned()),
+        };
+        self.say(&format!("SET @mine = {literal}")).await?;
+        self.model.mine = value;
+        self.model.mine_is_held = false;
+        self.let_others_hold();
+        Ok(())
+    }
+
+    async fn compute_mine(&mut self) -> Result<()> {
         if self.may_hold() {
-            let value = self.random.below(1000).to_string();
-            self.say(&format!("SET @mine = {value}")).await?;
-            self.model.mine = Some(value);
+            let value = self.random.below(1000);
+            self.say(&format!("SET @mine = CONCAT('computed ', {value})")).await?;
+            self.model.mine = Some(format!("computed {value}"));
+            self.model.mine_is_held = true;
         }
+        Ok(())
+    }
+
+    /// One name for the statements of all sessions.
+    async fn prepare_text(&mut self) -> Result<()> {
+        let value = self.random.below(1000);
+        match value % 4 {
+            0 if self.model.text.is_some() => {
+                self.say("DEALLOCATE PREPARE same").await?;
+                self.model.text = None;
+            }
+            1 => {
+                let refused = self.say("PREPARE same FROM 'SELEC 1'").await;
+                ensure!(refused.is_err());
+                self.model.text = None;
+            }
+            _ => {
+                let text = format!("SELECT {value}, CONCAT(@mine), DATABASE()");
+                self.say(&format!("PREPARE same FROM '{text}'")).await?;
+                self.model.text = Some(Text { value, schema: self.model.schema });
+            }
+        }
+        Ok(())
+    }
+
+    async fn choose_role(&mut self) -> Result<()> {
+        let role = ROLES.get(self.random.below(3) as usize).copied();
+        self.say(&format!("SET ROLE {}", role.unwrap_or("NONE"))).await?;
+        self.model.role = role;
         Ok(())
     }
 
@@ -233,10 +302,21 @@ impl Session {
     async fn reset(&mut self) -> Result<()> {
         self.story.push_str("reset; ");
         ensure!(self.conn.reset().await?);
-        let Model { schema, written, .. } = self.model;
+        // Roles stay, on both flavours.
+        let Model { schema, written, role, .. } = self.model;
         let variables = self.fresh.clone();
-        self.model =
-            Model { schema, variables, mine: None, temporary: None, written, pending: None, last_id: 0 };
+        self.model = Model {
+            schema,
+            variables,
+            mine: None,
+            mine_is_held: false,
+            text: None,
+            role,
+            temporary: None,
+            written,
+            pending: None,
+            last_id: 0,
+        };
         self.let_others_hold();
         Ok(())
     }
@@ -248,6 +328,12 @@ impl Session {
             self.conn.query_first("SELECT name, @mine FROM who").await?;
         let should = Some((self.model.schema.to_owned(), self.model.mine.clone()));
         ensure!(who == should, "it is {who:?}, not {should:?}");
+        self.check_text().await?;
+        let role: Option<Option<String>> = self.conn.query_first("SELECT CURRENT_ROLE()").await?;
+        let role = role.flatten().filter(|role| role != "NONE");
+        let role =
+            role.as_ref().map(|role| role.split('@').next().unwrap_or_default().trim_matches(['`', '"']));
+        ensure!(role == self.model.role, "the role is {role:?}, not {:?}", self.model.role);
         let written = format!("SELECT COUNT(*), DATABASE() FROM written WHERE session = {}", self.number);
         let rows: Option<(u64, String)> = self.conn.query_first(written).await?;
         let place = self.place();
@@ -264,6 +350,23 @@ impl Session {
     }
 }
 
+impl Session {
+    async fn check_text(&mut self) -> Result<()> {
+        let found: Result<Option<(u64, Option<String>, String)>, _> =
+            self.conn.query_first("EXECUTE same").await;
+        match (found, self.model.text) {
+            (Ok(found), Some(Text { value, schema })) => {
+                let should = Some((value, self.model.mine.clone(), schema.to_owned()));
+                ensure!(found == should, "the statement yields {found:?}, not {should:?}");
+            }
+            (Ok(found), None) => anyhow::bail!("a statement of another session yields {found:?}"),
+            (Err(mysql_async::Error::Server(error)), None) => ensure!(error.code == 1243, "{error}"),
+            (Err(error), _) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
 /// What the session's variables are, wherever it is asked.
 async fn variables(conn: &mut Conn) -> Result<Vec<String>> {
     let names: Vec<String> = VARIABLES.iter().map(|(name, _)| format!("@@SESSION.{name}")).collect();
@@ -275,17 +378,4 @@ async fn variables(conn: &mut Conn) -> Result<Vec<String>> {
             other => other.as_sql(true),
         })
         .collect())
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (value ^ (value >> 31)) % limit
-    }
 }

@@ -1,7 +1,7 @@
 //! A session reads what it wrote, on replicas that are late.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
@@ -9,6 +9,7 @@ use pointsman::config::Consistency;
 use pointsman::flavour::Flavour;
 use pointsman::playground::{APP, Cluster, Options, ROOT};
 
+use crate::brake::Brake;
 use crate::clusters::{both, private, schema, shared};
 use crate::through::{Proxy, shared_proxy};
 
@@ -18,11 +19,13 @@ both![
     a_read_only_transaction_begins_behind_the_own_write,
 ];
 
-const SESSIONS: u32 = 16;
-const ROUNDS: u32 = 40;
+const SESSIONS: u32 = 64;
 
-/// The replicas are slowed by a stream of other writes; `eventual` shows that this makes them late.
+/// Each session writes and reads what it wrote, again and again. `POINTSMAN_OWN_WRITES=10000` says how often; `eventual`
+/// shows that the replicas are late enough for this to mean anything.
 async fn own_writes_are_read_on_late_replicas(flavour: Flavour) -> Result<()> {
+    let rounds =
+        std::env::var("POINTSMAN_OWN_WRITES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(60);
     let cluster = private(Options::new(Some(flavour))).await?;
     let mut setup = schema(&cluster, "own").await?;
     setup.query_drop("CREATE TABLE t (id INT PRIMARY KEY, n INT)").await?;
@@ -30,28 +33,107 @@ async fn own_writes_are_read_on_late_replicas(flavour: Flavour) -> Result<()> {
         setup.query_drop(format!("INSERT INTO t VALUES ({id}, 0)")).await?;
     }
     cluster.wait_applied().await?;
-    slow_down(&cluster, flavour).await?;
-    let eventual = Proxy::start(&cluster, |config| {
-        config.routing.consistency = Consistency::Eventual;
-        config.routing.max_lag = Duration::from_secs(3600);
-    })
-    .await?;
+    let _brake = Brake::on(&cluster, "own.t").await?;
+    let start = |consistency| {
+        Proxy::start(&cluster, move |config| {
+            config.routing.consistency = consistency;
+            config.routing.causal_wait = Duration::from_millis(50);
+            config.routing.max_lag = Duration::from_secs(3600);
+            config.cluster.control.interval = Duration::from_millis(100);
+        })
+    };
+    let proxy = start(Consistency::Eventual).await?;
+    let eventual = play(&proxy, rounds.min(100)).await?;
+    eventual.print(flavour, Consistency::Eventual);
     assert!(
-        stale_reads(&eventual).await? > 0,
+        eventual.stale > eventual.reads / 20,
         "the replicas are not late enough for this test to mean anything"
     );
-    let session = Proxy::start(&cluster, |config| {
-        config.routing.causal_wait = Duration::from_secs(5);
-        config.routing.max_lag = Duration::from_secs(3600);
-    })
-    .await?;
-    assert_eq!(stale_reads(&session).await?, 0);
-    let counters = &session.running.house.counters;
-    let on_replicas = counters.own_write_known.load(Relaxed) + counters.own_write_awaited.load(Relaxed);
-    let on_primary = counters.own_write_on_primary.load(Relaxed);
-    assert!(on_replicas > on_primary, "{on_replicas} asked of replicas, {on_primary} ended on the primary");
+    let proxy = start(Consistency::Session).await?;
+    let session = play(&proxy, rounds).await?;
+    session.print(flavour, Consistency::Session);
+    assert_eq!(session.stale, 0);
+    assert!(session.on_replicas > session.reads / 100, "{} of {}", session.on_replicas, session.reads);
+    let counters = &proxy.running.house.counters;
+    for (name, value, _) in counters.all().iter().filter(|(name, ..)| name.starts_with("causal")) {
+        eprintln!("  {name} {value}");
+    }
+    let on_replicas = counters.causal_known.load(Relaxed) + counters.causal_awaited.load(Relaxed);
+    let on_primary = counters.causal_timed_out.load(Relaxed) + counters.causal_at_once.load(Relaxed);
+    assert_eq!(on_replicas, session.on_replicas, "each was counted, and by the way it took");
+    assert_eq!(on_primary, session.reads - session.on_replicas);
     cluster.stop().await;
     Ok(())
+}
+
+/// What came of write-then-read.
+#[derive(Default)]
+struct Played {
+    reads: u64,
+    /// Reads that did not show their session's last write.
+    stale: u64,
+    on_replicas: u64,
+    /// Reads that showed less of another session's writes than the read before.
+    back_in_time: u64,
+    took: Duration,
+}
+
+impl Played {
+    fn print(&self, flavour: Flavour, consistency: Consistency) {
+        let share = 100.0 * self.on_replicas as f64 / self.reads as f64;
+        eprintln!(
+            "{flavour}, {consistency}: {} write-then-reads in {:.1} s, {} stale; {share:.1} % of the reads on replicas; \
+             {} showed less of another session than the read before",
+            self.reads,
+            self.took.as_secs_f64(),
+            self.stale,
+            self.back_in_time
+        );
+    }
+}
+
+/// Sessions run side by side, so that all wait at once.
+async fn play(proxy: &Proxy, rounds: u64) -> Result<Played> {
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for id in 0..SESSIONS {
+        let opts = proxy.opts(APP).db_name(Some("own"));
+        tasks.spawn(play_one(opts, id, rounds));
+    }
+    let mut all = Played::default();
+    while let Some(one) = tasks.join_next().await {
+        let one = one??;
+        all.reads += one.reads;
+        all.stale += one.stale;
+        all.on_replicas += one.on_replicas;
+        all.back_in_time += one.back_in_time;
+    }
+    Ok(Played { took: started.elapsed(), ..all })
+}
+
+async fn play_one(opts: mysql_async::OptsBuilder, id: u32, rounds: u64) -> Result<Played> {
+    let mut conn = mysql_async::Conn::new(opts).await?;
+    let mut played = Played::default();
+    let mut others = 0;
+    // Greater than whatever another run has written.
+    let before: Option<u64> =
+        conn.query_first(format!("/* pointsman: primary */ SELECT n FROM t WHERE id = {id}")).await?;
+    let before = before.context("a row")?;
+    let neighbour = (id + 1) % SESSIONS;
+    let read =
+        format!("SELECT @@server_id, n, (SELECT n FROM t WHERE id = {neighbour}) FROM t WHERE id = {id}");
+    for round in 1..=rounds {
+        let written = before + round;
+        conn.query_drop(format!("UPDATE t SET n = {written} WHERE id = {id}")).await?;
+        let seen: Option<(u32, u64, u64)> = conn.query_first(&read).await?;
+        let (server, own, other) = seen.context("a row")?;
+        played.reads += 1;
+        played.stale += u64::from(own != written);
+        played.on_replicas += u64::from(server > 1);
+        played.back_in_time += u64::from(other < others);
+        others = other;
+    }
+    Ok(played)
 }
 
 /// Makes each replica apply a transaction some time after it was committed.
@@ -71,34 +153,6 @@ async fn slow_down(cluster: &Cluster, flavour: Flavour) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// How many of all sessions' reads after a write did not show it. Sessions run side by side, so that all wait at once.
-async fn stale_reads(proxy: &Proxy) -> Result<u32> {
-    let mut tasks = tokio::task::JoinSet::new();
-    let rounds = if proxy.running.house.routing.consistency == Consistency::Eventual { ROUNDS } else { 4 };
-    for id in 0..SESSIONS {
-        let opts = proxy.opts(APP).db_name(Some("own"));
-        tasks.spawn(async move {
-            let mut conn = mysql_async::Conn::new(opts).await?;
-            let mut stale = 0;
-            for _ in 0..rounds {
-                conn.query_drop(format!("UPDATE t SET n = n + 1 WHERE id = {id}")).await?;
-                let replica: Option<i64> =
-                    conn.query_first(format!("SELECT n FROM t WHERE id = {id}")).await?;
-                let primary: Option<i64> = conn
-                    .query_first(format!("/* pointsman: primary */ SELECT n FROM t WHERE id = {id}"))
-                    .await?;
-                stale += u32::from(replica != primary);
-            }
-            Ok::<u32, anyhow::Error>(stale)
-        });
-    }
-    let mut stale = 0;
-    while let Some(one) = tasks.join_next().await {
-        stale += one??;
-    }
-    Ok(stale)
 }
 
 async fn own_writes_are_read_from_the_primary_where_no_replica_has_them(flavour: Flavour) -> Result<()> {

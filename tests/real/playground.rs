@@ -25,6 +25,7 @@ both![
     frozen_replica_answers_again,
     kept_data_is_found_again,
     extra_options_are_given,
+    starting_servers_leave_others_their_temporary_tables,
 ];
 
 async fn is_of_its_flavour(flavour: Flavour) -> Result<()> {
@@ -207,6 +208,23 @@ async fn extra_options_are_given(flavour: Flavour) -> Result<()> {
     let settings = "SELECT @@GLOBAL.max_connections UNION ALL SELECT @@GLOBAL.net_read_timeout";
     assert_eq!(numbers(&cluster.primary, settings).await?, [77, 30]);
     assert_eq!(numbers(&cluster.replicas[0], settings).await?, [77, 11]);
+    Ok(())
+}
+
+/// A MariaDB that starts deletes what it finds of temporary tables in its folder for them. Where others use the
+/// same one, they crash.
+async fn starting_servers_leave_others_their_temporary_tables(flavour: Flavour) -> Result<()> {
+    let cluster = shared(flavour).await?;
+    let mut folders = Vec::new();
+    for server in cluster.servers() {
+        let mut conn = server.connect(ROOT).await?;
+        let (data, own): (String, String) =
+            conn.query_first("SELECT @@datadir, @@tmpdir").await?.context("two variables")?;
+        assert_eq!(Path::new(&own).parent(), Path::new(&data).parent(), "{own}");
+        folders.push(own);
+    }
+    folders.dedup();
+    assert_eq!(folders.len(), 3);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pointsman::backend::{
-    BackendTlsSetup, Credential, Key, Opening, Pool, SessionSetup, Settings, Target, Wanted,
+    BackendTlsSetup, Credential, Key, Opening, Pool, SessionSetup, Settings, Target, UserVariables, Wanted,
 };
 use pointsman::config::Config;
 use pointsman::flavour::{Flavour, Version};
@@ -37,6 +37,8 @@ async fn a_variable_the_server_lacks_is_not_tracked(flavour: Flavour) -> Result<
     let wanted = Wanted {
         key: Key { user: APP.user.into(), profile: 0, collation: 45, has_schema: false },
         settings: Settings::default(),
+        user_variables: UserVariables::default(),
+        role: None,
         opening: Opening { credential: Arc::new(credential), schema: None },
     };
     // New, and after a reset that switches the trackers on again.

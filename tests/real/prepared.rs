@@ -5,6 +5,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use pointsman::flavour::Flavour;
 use pointsman::playground::{APP, Options, ROOT};
+use pointsman::sql::{PinCause, PinSet};
 use pointsman::topology::Role;
 use pointsman::wire::Expect;
 
@@ -194,6 +195,7 @@ async fn cursors_hold_their_connection(flavour: Flavour) -> Result<()> {
     let mut raw = Raw::connect(proxy.running.front.port(), APP, Some("prepared_cursor")).await?;
     let id = prepare(&mut raw, "SELECT n FROM t ORDER BY n").await?;
     raw.ask(&execute(id, 1, &[], &[]), Expect::Results).await?;
+    proxy.tied_by(raw.conn.thread_id, PinSet::of(PinCause::Cursor)).await?;
     let mut seen = Vec::new();
     for _ in 0..4 {
         let mut command = vec![0x1c];
@@ -210,6 +212,17 @@ async fn cursors_hold_their_connection(flavour: Flavour) -> Result<()> {
         }
     }
     assert_eq!(seen, [1, 2, 3]);
+    proxy.tied_by(raw.conn.thread_id, PinSet::EMPTY).await?;
+    // COM_STMT_RESET and COM_STMT_CLOSE end one that has rows left.
+    for ends in [0x1a, 0x19] {
+        raw.ask(&execute(id, 1, &[], &[]), Expect::Results).await?;
+        proxy.tied_by(raw.conn.thread_id, PinSet::of(PinCause::Cursor)).await?;
+        raw.send(&[&[ends], &id[..]].concat()).await?;
+        if ends == 0x1a {
+            raw.reply(Expect::Ok).await?;
+        }
+        proxy.tied_by(raw.conn.thread_id, PinSet::EMPTY).await?;
+    }
     Ok(())
 }
 

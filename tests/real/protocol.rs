@@ -7,6 +7,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{ChangeUserOpts, Conn, Row, WhiteListFsHandler};
 use pointsman::flavour::Flavour;
 use pointsman::playground::{APP, Cluster, Options, ROOT};
+use pointsman::sql::{PinCause, PinSet};
 use pointsman::wire::{Command, Expect, capability};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -558,6 +559,7 @@ async fn long_data_and_cursors_work(flavour: Flavour) -> Result<()> {
     for (parameter, piece) in [(0_u16, vec![b'a'; 1000]), (0, vec![b'b'; 500]), (1, vec![b'c'; 5 << 20])] {
         client.send(&[&[0x18], &statement[..], &parameter.to_le_bytes(), &piece].concat()).await?;
     }
+    proxy.tied_by(client.conn.thread_id, PinSet::of(PinCause::LongData)).await?;
     // No NULLs; types follow: two LONG_BLOBs, whose values are there already.
     let execute = [&[0x17], &statement[..], &[0, 1, 0, 0, 0, 0, 1, 0xFB, 0, 0xFB, 0]].concat();
     let packets = client.ask(&execute, Expect::Results).await?;
@@ -565,6 +567,7 @@ async fn long_data_and_cursors_work(flavour: Flavour) -> Result<()> {
     // A binary row: its header, the NULL bitmap, a number of four bytes or more.
     let row = &packets[packets.len() - 2];
     assert_eq!(row[2..6], 1500_u32.to_le_bytes());
+    proxy.tied_by(client.conn.thread_id, PinSet::EMPTY).await?;
     // COM_STMT_RESET forgets them.
     assert_eq!(client.ask(&[&[0x1a], &statement[..]].concat(), Expect::Ok).await?[0][0], 0);
     client.send(&[&[0x19], &statement[..]].concat()).await?;

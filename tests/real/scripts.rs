@@ -1,7 +1,9 @@
 //! Sessions as text: what is said, who answers, and why. `BLESS=1` rewrites the answers.
 //!
-//! A block is a statement (`[name] ` before it speaks on a session of that name), `----`, and what came of it: the
-//! role of the server, the reason and the pins in one line, then the result.
+//! A block is a statement (`[name] ` before it speaks on a session of that name, which is the user `root` if its name begins so, or else `app`; `\reset` is COM_RESET_CONNECTION),
+//! `----`, and what came of it: the role of the server, the reason and the pins in one line, then the result. Each
+//! script is also played on one server alone, which must answer the same, unless the block begins with
+//! `# differs alone: ` and the reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,6 +13,7 @@ use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row, Value};
 use pointsman::flavour::Flavour;
+use pointsman::playground::{APP, ROOT};
 
 use crate::clusters::{both, schema, shared};
 use crate::through::{Proxy, shared_proxy};
@@ -26,7 +29,17 @@ async fn sessions_behave_as_on_one_server(flavour: Flavour) -> Result<()> {
         if text.starts_with("# only ") && !text.starts_with(&format!("# only {flavour}")) {
             continue;
         }
-        let answered = play(proxy, flavour, &format!("script_{name}"), &text).await?;
+        let database = format!("script_{name}");
+        let alone = play(None, flavour, &database, &text).await?;
+        let answered = play(Some(proxy), flavour, &database, &text).await?;
+        for (block, (is, should)) in results(&answered).zip(results(&alone)).enumerate() {
+            if is != should {
+                writeln!(
+                    failures,
+                    "{name}, block {block}: one server says {should:?}, the proxy {is:?} ({flavour})"
+                )?;
+            }
+        }
         if answered == text {
             continue;
         }
@@ -52,9 +65,20 @@ fn cases() -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Runs a script and returns it with the answers it got.
-async fn play(proxy: &Proxy, flavour: Flavour, database: &str, text: &str) -> Result<String> {
+/// What came of each statement, without who answered and why.
+/// A hint is the proxy's alone.
+fn results(played: &str) -> impl Iterator<Item = &str> {
+    let differs = |block: &&str| block.contains("pointsman:") || block.starts_with("# differs alone: ");
+    let blocks = played.split("\n\n").filter(move |block| !differs(block));
+    let answers = blocks.filter_map(|block| block.split_once("\n----\n"));
+    answers.map(|(_, answer)| answer.split_once('\n').map_or("", |(_, result)| result))
+}
+
+/// Runs a script, through the proxy or on the primary alone, and returns it with the answers it got.
+async fn play(proxy: Option<&Proxy>, flavour: Flavour, database: &str, text: &str) -> Result<String> {
     let cluster = shared(flavour).await?;
+    let mut root = cluster.primary.connect(ROOT).await?;
+    root.query_drop(format!("DROP DATABASE IF EXISTS {database}")).await?;
     drop(schema(cluster, database).await?);
     cluster.wait_applied().await?;
     let mut sessions: BTreeMap<String, Conn> = BTreeMap::new();
@@ -71,34 +95,52 @@ async fn play(proxy: &Proxy, flavour: Flavour, database: &str, text: &str) -> Re
             None => ("", statement),
         };
         if !sessions.contains_key(name) {
-            let conn = Conn::new(proxy.opts(pointsman::playground::APP).db_name(Some(database))).await?;
+            let account = if name.starts_with("root") { ROOT } else { APP };
+            let opts = match proxy {
+                Some(proxy) => proxy.opts(account),
+                None => cluster.primary.opts(account),
+            };
+            let conn = Conn::new(opts.db_name(Some(database))).await?;
             sessions.insert(name.to_owned(), conn);
         }
         let conn = sessions.get_mut(name).context("just opened")?;
         let id = conn.id();
         // Replicas are waited for, so that a script tells routing and not luck.
-        let mut result = ask(conn, sql).await;
+        let mut result = match sql {
+            "\\reset" => {
+                if conn.reset().await? {
+                    "reset".to_owned()
+                } else {
+                    "no reset".to_owned()
+                }
+            }
+            sql => ask(conn, sql).await,
+        };
         // Which number that is depends on the tests before; elsewhere the same number is a value like any other.
         if sql.contains("CONNECTION_ID()") {
             result = result.replace(&format!("\n{id}"), "\n<own id>");
         }
         cluster.wait_applied().await?;
-        let seen = proxy.seen(conn);
-        let pins: Vec<String> = seen.pins.iter().map(|pin| pin.to_string()).collect();
-        let because = seen.because.map_or("none".to_owned(), |because| because.to_string());
-        let role = proxy.role(seen.server);
-        writeln!(out, "{statement}\n----")?;
-        writeln!(
-            out,
-            "{role}: {because}{}",
-            if pins.is_empty() { String::new() } else { format!(" [{}]", pins.join(" ")) }
-        )?;
-        writeln!(out, "{result}\n")?;
+        if let Some(proxy) = proxy {
+            proxy.at_rest(conn).await?;
+        }
+        let who = proxy.map_or("alone".to_owned(), |proxy| who(proxy, conn));
+        writeln!(out, "{statement}\n----\n{who}\n{result}\n")?;
     }
     for (_, conn) in sessions {
         conn.disconnect().await?;
     }
     Ok(out.trim_end_matches('\n').to_owned() + "\n")
+}
+
+/// Who answered the last statement, and why, and what pins the session.
+fn who(proxy: &Proxy, conn: &Conn) -> String {
+    let seen = proxy.seen(conn);
+    let pins: Vec<String> = seen.pins.iter().map(|pin| pin.to_string()).collect();
+    let because = seen.because.map_or("none".to_owned(), |because| because.to_string());
+    let role = proxy.role(seen.server);
+    let pins = if pins.is_empty() { String::new() } else { format!(" [{}]", pins.join(" ")) };
+    format!("{role}: {because}{pins}")
 }
 
 fn split_comments(block: &str) -> (String, String) {

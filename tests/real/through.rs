@@ -8,12 +8,14 @@ use pointsman::app::{self, Running};
 use pointsman::config::Config;
 use pointsman::flavour::Flavour;
 use pointsman::playground::{self, APP, Account, Cluster};
-use pointsman::serve::Seen;
+use pointsman::serve::{Activity, Seen};
 use pointsman::shutdown::{self, Trigger};
+use pointsman::sql::PinSet;
 use pointsman::topology::{Role, ServerId, Snapshot};
 use tokio::sync::OnceCell;
 
 use crate::clusters::shared;
+use crate::load::eventually;
 
 /// A running proxy.
 pub(crate) struct Proxy {
@@ -85,6 +87,22 @@ impl Proxy {
     /// What the proxy shows of a session.
     pub(crate) fn seen(&self, conn: &Conn) -> Seen {
         self.running.house.registry.get(conn.id()).expect("the session is registered").seen()
+    }
+
+    /// Waits until that is what ties the session to its connection: its client may have the answer a little before,
+    /// or none.
+    pub(crate) async fn tied_by(&self, id: u32, pins: PinSet) -> Result<()> {
+        let info = self.running.house.registry.get(id).context("the session is registered")?;
+        let causes: Vec<String> = pins.iter().map(|cause| cause.to_string()).collect();
+        let what = format!("tied by {causes:?}");
+        eventually(&what, || async { Ok(info.activity() == Activity::Idle && info.seen().pins == pins) })
+            .await
+    }
+
+    /// Waits until the session is done with its statement: its client may have the answer a little before.
+    pub(crate) async fn at_rest(&self, conn: &Conn) -> Result<()> {
+        let info = self.running.house.registry.get(conn.id()).context("the session is registered")?;
+        eventually("the session rests", || async { Ok(info.activity() == Activity::Idle) }).await
     }
 
     pub(crate) fn role(&self, server: Option<ServerId>) -> Role {

@@ -2,6 +2,7 @@
 
 mod counters;
 mod events;
+mod pins;
 mod pools;
 mod routes;
 mod servers;
@@ -11,9 +12,10 @@ mod settings;
 use super::table::Table;
 
 /// In the order of SHOW TABLES.
-pub(in crate::admin) const ALL: [&Table; 7] = [
+pub(in crate::admin) const ALL: [&Table; 8] = [
     &servers::SERVERS,
     &sessions::SESSIONS,
+    &pins::PINS,
     &pools::POOLS,
     &routes::ROUTES,
     &events::EVENTS,

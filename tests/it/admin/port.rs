@@ -16,7 +16,9 @@ use pointsman::control::orders::Orders;
 use pointsman::serve::accounts::CredentialCache;
 use pointsman::serve::login::{FrontLogin, listed};
 use pointsman::serve::tls::load_rsa_key;
-use pointsman::serve::{self, Counters, Digests, House, Positions, Registry, Statements};
+use pointsman::serve::{
+    self, Acknowledged, Counters, Digests, House, PinCounters, Positions, Registry, Statements,
+};
 use pointsman::shutdown;
 use pointsman::sql::{self, Catalog, Judge};
 use pointsman::topology::{self, Publisher, ServerId};
@@ -108,7 +110,9 @@ fn house(config: &Config, topology: topology::Reader, dictionary: topology::cata
         digests: Digests::new(16, 3),
         statements: Statements::default(),
         positions: Positions::new(3),
+        acknowledged: Acknowledged::default(),
         counters: Counters::default(),
+        pins: PinCounters::default(),
         turns: AtomicU64::new(0),
     }
 }

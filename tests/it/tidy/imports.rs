@@ -5,15 +5,19 @@ use super::source::{Source, find_word, is_word, line_of};
 /// A room and the rooms it may use beside itself and `flavour`, which is everybody's. In the order of `src/lib.rs`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("flavour", &[]),
+    ("consistency", &[]),
     ("gtid", &[]),
-    ("config", &[]),
+    ("config", &["consistency"]),
     ("wire", &[]),
     ("net", &["wire"]),
-    ("sql", &[]),
+    ("sql", &["consistency"]),
     ("topology", &[]),
     ("route", &["config", "sql", "topology"]),
     ("backend", &["gtid", "config", "wire", "net", "topology"]),
-    ("serve", &["gtid", "config", "wire", "net", "sql", "topology", "route", "backend", "shutdown"]),
+    (
+        "serve",
+        &["gtid", "consistency", "config", "wire", "net", "sql", "topology", "route", "backend", "shutdown"],
+    ),
     ("control", &["config", "topology", "shutdown"]),
     (
         "admin",
