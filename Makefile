@@ -1,5 +1,5 @@
 # `make` prints this list. Anything longer than a line is a script or Rust.
-.PHONY: help play test check bench bless fmt fuzz run deny
+.PHONY: help play test check bench conformance bless fmt fuzz run deny
 CARGO ?= cargo
 
 help: ## This list
@@ -16,6 +16,9 @@ check: ## What CI runs: formatting, lints, documentation, dependencies, every te
 
 bench: ## What the proxy costs, beside HAProxy, in half an hour; OPTIONS=--quick: in minutes; OPTIONS=--help: more
 	@scripts/need-toolchain && scripts/install-servers mysql && scripts/install-bench && $(CARGO) bench --locked --bench cluster -- $(OPTIONS)
+
+conformance: ## Drivers' own tests, directly and through the proxy; OPTIONS=--quick: the short ones; OPTIONS=--help: more
+	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) run --locked --example conformance -- $(OPTIONS)
 
 bless: ## Rewrite the expected results of case files; read the diff before you commit it
 	BLESS=1 $(CARGO) test --test it

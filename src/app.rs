@@ -2,6 +2,7 @@
 
 mod accounts;
 pub(crate) mod catalog;
+mod failover;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     pub house: Arc<House>,
     pub outlook: Outlook,
+    /// Changes of primary; `None` where the configuration only follows.
+    pub lead: Option<control::failover::lead::Desk>,
     finished: JoinHandle<()>,
 }
 
@@ -86,6 +89,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let admin_address = desk_port.as_ref().map(admin::Bound::address).transpose()?;
     let (control, outlook) = Control::new(&config.cluster, config.routing.max_lag);
     let house = Arc::new(house(&config, &outlook)?);
+    let (control, lead) = failover::equip(control, &config, &house.pools)?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(control::run(control, shutdown.clone()));
     tasks.spawn(catalog::follow(outlook.catalog.clone(), Arc::clone(&house.catalog), house.pools.clone()));
@@ -95,6 +99,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
             house: Arc::clone(&house),
             events: outlook.events.clone(),
             orders: outlook.orders.clone(),
+            lead: lead.clone(),
             login: admin::front_login(&config).context("the admin port's login")?,
             config: Arc::new(config.clone()),
         };
@@ -108,7 +113,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         // The rest has nobody left to work for.
         drop(tasks);
     });
-    Ok(Running { front, admin: admin_address, house, outlook, finished })
+    Ok(Running { front, admin: admin_address, house, outlook, lead, finished })
 }
 
 fn house(config: &Config, outlook: &Outlook) -> anyhow::Result<House> {

@@ -1,8 +1,13 @@
 //! Sets of global transaction identifiers, in both flavours' forms: which transactions a server has.
 
+mod history;
+#[cfg(test)]
+mod history_tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use self::history::{History, Origin};
 use crate::flavour::Flavour;
 
 /// Transactions, by who first committed them.

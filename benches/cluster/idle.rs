@@ -87,7 +87,8 @@ async fn grow(clients: &mut Vec<Conn>, number: usize, contender: &Contender) -> 
         address: contender.address().into(),
         tls: Arc::new(tls),
         connect_timeout: Duration::from_secs(30),
-        compression: None, proxy_protocol: false,
+        compression: None,
+        proxy_protocol: false,
     };
     let credential = Credential { user: APP.user.to_owned(), password: Password::clear(APP.password) };
     let login = Login { schema: Some("app".to_owned()), ..Login::default() };

@@ -62,9 +62,24 @@ pub enum Request {
 /// What changes something.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
-    Kill { session: u32 },
-    Drain { server: String },
-    Undrain { server: String },
+    Kill {
+        session: u32,
+    },
+    Drain {
+        server: String,
+    },
+    Undrain {
+        server: String,
+    },
+    /// Hand the primary over, or say what would be done.
+    Switchover {
+        server: String,
+        rehearse: bool,
+    },
+    Failover {
+        server: Option<String>,
+        rehearse: bool,
+    },
     ResetRoutes,
 }
 
@@ -191,6 +206,46 @@ pub(super) const ALL: &[Command] = &[
         |reader| Ok(Request::Order(Order::Undrain { server: reader.bare_name("the name of a server")? })),
     ),
     command(
+        &["SWITCHOVER"],
+        "SWITCHOVER TO server [DRY RUN]",
+        "The server becomes the primary, the primary its replica. Writes wait meanwhile; transactions that do not \
+         end within failover.grace are rolled back. DRY RUN only says what would be done.",
+        "SWITCHOVER TO replica-2",
+        |reader| {
+            if !reader.word("TO") {
+                return Err(reader.wrong("TO is missing before the server"));
+            }
+            let server = reader.bare_name("the name of a server")?;
+            Ok(Request::Order(Order::Switchover { server, rehearse: dry_run(reader)? }))
+        },
+    ),
+    command(
+        &["FAILOVER"],
+        "FAILOVER [TO server] [DRY RUN]",
+        "A replica that has all takes over from a primary that is dead. For failover.mode = \"manual\", and where \
+         automation has stopped by its own limits. DRY RUN only says what would be done.",
+        "FAILOVER DRY RUN",
+        |reader| {
+            let named = reader.word("TO");
+            let server = if named { Some(reader.bare_name("the name of a server")?) } else { None };
+            Ok(Request::Order(Order::Failover { server, rehearse: dry_run(reader)? }))
+        },
+    ),
+    command(
+        &["SHOW", "FAILOVERS"],
+        "SHOW FAILOVERS [LIKE 'kind'] [LIMIT n]",
+        "Changes of primary that this process made: from whom, to whom, how long writes waited, step by step.",
+        "SHOW FAILOVERS",
+        |reader| show(reader, "failovers"),
+    ),
+    command(
+        &["SHOW", "DURABILITY"],
+        "SHOW DURABILITY [LIKE 'class'] [LIMIT n]",
+        "How much of what is acknowledged would survive the primary, and what keeps it from being all.",
+        "SHOW DURABILITY",
+        |reader| show(reader, "durability"),
+    ),
+    command(
         &["RESET", "ROUTES"],
         "RESET ROUTES",
         "SHOW ROUTES and the reads and writes of SHOW SERVERS count from zero again.",
@@ -300,6 +355,16 @@ fn kill(reader: &mut Reader<'_>) -> Result<Request, Unparsed> {
     let session = reader.number("the number of a session")?;
     let session = u32::try_from(session).map_err(|_| reader.wrong("no session has that number"))?;
     Ok(Request::Order(Order::Kill { session }))
+}
+
+fn dry_run(reader: &mut Reader<'_>) -> Result<bool, Unparsed> {
+    if !reader.word("DRY") {
+        return Ok(false);
+    }
+    if !reader.word("RUN") {
+        return Err(reader.wrong("RUN is missing after DRY"));
+    }
+    Ok(true)
 }
 
 fn ignore(reader: &mut Reader<'_>) -> Result<Request, Unparsed> {

@@ -11,6 +11,7 @@ use super::select::Asker;
 use super::table::Answer;
 use super::view::{DigestView, PinView, PoolView, SessionView, View};
 use crate::config::{Config, FrontTls, FrontTlsMode, User, settings};
+use crate::control::failover::{decide, lead};
 use crate::control::orders::Orders;
 use crate::route::{SessionState, Spread};
 use crate::serve::accounts::CredentialCache;
@@ -26,6 +27,8 @@ pub struct Desk {
     pub house: Arc<House>,
     pub events: Events,
     pub orders: Orders,
+    /// `None` where nothing is ever promoted.
+    pub lead: Option<lead::Desk>,
     pub config: Arc<Config>,
     pub login: FrontLogin,
 }
@@ -74,6 +77,7 @@ impl Desk {
             pins: PinCause::ALL.into_iter().map(|cause| pin(cause, &infos, &house.pins, now)).collect(),
             digests: house.digests.all().iter().map(|stats| digest(stats)).collect(),
             events: self.events.all(),
+            failover: self.lead.as_ref().map(lead::Desk::shown).unwrap_or_default(),
             counters: house.counters.all(),
             settings: settings(&self.config),
         }
@@ -146,6 +150,14 @@ impl Desk {
                 let news = self.orders.undrain(self.server(server)?);
                 format!("{server} {}", if news { "may take statements again" } else { "was not draining" })
             }
+            Order::Switchover { server, rehearse } => {
+                let to = self.server(server)?;
+                self.change_primary(decide::Order::Switchover { to }, *rehearse).await?
+            }
+            Order::Failover { server, rehearse } => {
+                let to = server.as_deref().map(|server| self.server(server)).transpose()?;
+                self.change_primary(decide::Order::Failover { to }, *rehearse).await?
+            }
             Order::ResetRoutes => {
                 self.house.digests.clear();
                 "statistics count from zero again".to_owned()
@@ -153,6 +165,14 @@ impl Desk {
         };
         tracing::info!(user = %asker.user, peer = %asker.peer, "admin: {said}");
         Ok(said)
+    }
+
+    async fn change_primary(&self, order: decide::Order, rehearse: bool) -> Result<String, ErrPacket> {
+        let Some(lead) = &self.lead else {
+            let message = "failover.mode is \"follow\": the primary is changed by others";
+            return Err(ErrPacket::new(code::UNKNOWN, message));
+        };
+        lead.order(order, rehearse).await.map_err(|why| ErrPacket::new(code::UNKNOWN, why))
     }
 
     fn server(&self, name: &str) -> Result<ServerId, ErrPacket> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::Gauge;
+use crate::control::failover::lead::Shown;
 use crate::net::PeerAddress;
 use crate::route::Because;
 use crate::serve::Activity;
@@ -22,6 +23,8 @@ pub struct View {
     pub digests: Vec<DigestView>,
     /// Oldest first.
     pub events: Vec<Event>,
+    /// Changes of primary, and how durable writes are.
+    pub failover: Shown,
     /// Of the front: name, value, what it counts.
     pub counters: Vec<(&'static str, u64, &'static str)>,
     pub settings: Vec<(String, Option<String>)>,

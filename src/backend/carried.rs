@@ -180,22 +180,24 @@ impl Lease {
         current: &Settings,
         variables: Option<&UserVariables>,
     ) -> Result<(), ExchangeError> {
-        // Whether it succeeds or not, the old one of that name is gone.
-        self.forget_text(&statement.name);
         self.settle(&current.reading_as(&statement.environment)).await?;
         let types = statement.variables.as_ref().zip(variables);
         if let Some((then, _)) = types {
             self.settle_user_variables(then).await?;
         }
         let limit = self.pool().exchange_limit();
+        // Whether it succeeds or not, the old one of that name is gone.
+        self.forget_text(&statement.name);
         let prepared = in_time(limit, self.execute_bytes(&statement.prepare)).await;
+        if prepared.is_ok() {
+            self.note_text(statement);
+        }
         self.settle(current).await?;
         if let Some((_, now)) = types {
             self.settle_user_variables(now).await?;
         }
         prepared?;
         self.pool().counters.prepared.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.note_text(statement);
         self.make_room().await?;
         if self.carried.texts.len() > TEXTS_MAX {
             let oldest = Arc::clone(&self.carried.texts[0].name);

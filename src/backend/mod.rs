@@ -2,6 +2,7 @@
 
 mod carried;
 pub mod conn;
+mod fence;
 mod lease;
 mod pool;
 mod prepared;

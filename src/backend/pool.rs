@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::conn::{Conn, ConnectError, Credential, Login, Target};
+use super::fence::Fence;
 use super::lease::Lease;
 use super::session::{Backend, ExchangeError, SessionSetup};
 use super::settings::Settings;
@@ -27,6 +28,7 @@ pub struct Pool {
     slots: Mutex<Slots<Key, Box<Backend>, Waiter>>,
     /// A second handle on every open socket, to shut it down from outside.
     sockets: Mutex<HashMap<u64, socket2::Socket>>,
+    fence: Arc<Fence>,
     /// What is needed to connect ahead for a key that is in use.
     recent: Mutex<HashMap<Key, Opening>>,
     next_id: AtomicU64,
@@ -127,6 +129,7 @@ impl Pool {
             limits,
             setup,
             sockets: Mutex::default(),
+            fence: Arc::default(),
             recent: Mutex::default(),
             next_id: AtomicU64::new(1),
             in_use: AtomicU32::new(0),
@@ -166,6 +169,9 @@ impl Pool {
     /// A connection for one session: an idle one that fits, a new one, or the next that is given back.
     /// Its settings may differ from those wanted; see `Lease::settle`.
     pub async fn checkout(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
+        // Taken before anything is waited for: whoever decided to come here decided before a fence that falls
+        // meanwhile.
+        let term = self.term()?;
         loop {
             let (checkout, turn) = {
                 let mut slots = self.slots();
@@ -184,12 +190,12 @@ impl Pool {
                     None => continue,
                 },
                 // Connecting is boxed: it is rare, and every session's memory would be larger by it.
-                Checkout::Connect => return Box::pin(self.connect_for(wanted)).await,
+                Checkout::Connect => return Box::pin(self.connect_for(wanted, term)).await,
                 Checkout::Replace(old) => {
                     self.counters.replaced.fetch_add(1, Relaxed);
                     self.forget(&old);
                     drop(old);
-                    return Box::pin(self.connect_for(wanted)).await;
+                    return Box::pin(self.connect_for(wanted, term)).await;
                 }
                 Checkout::Full => {
                     let Some(turn) = turn else { continue };
@@ -198,7 +204,7 @@ impl Pool {
                             Some(lease) => return Ok(lease),
                             None => continue,
                         },
-                        Grant::Slot => return Box::pin(self.connect_for(wanted)).await,
+                        Grant::Slot => return Box::pin(self.connect_for(wanted, term)).await,
                     }
                 }
             }
@@ -207,11 +213,12 @@ impl Pool {
 
     /// Takes a connection opened elsewhere (to verify a password) into the pool, if there is room.
     pub async fn adopt(self: &Arc<Self>, conn: Conn, wanted: &Wanted) {
+        let Ok(term) = self.term() else { return };
         if !self.slots().adopt() {
             return;
         }
         let slot = Slot(Some(self));
-        let set_up = Backend::set_up(conn, self.new_id(), wanted, &self.setup);
+        let set_up = Backend::set_up(conn, self.new_id(), wanted, &self.setup, self.fence.pass(term));
         if let Ok(Ok(backend)) = timeout(self.limits.connect_timeout, set_up).await {
             let backend = slot.fill(self, backend);
             self.counters.connected.fetch_add(1, Relaxed);
@@ -238,7 +245,7 @@ impl Pool {
     fn lease_idle(self: &Arc<Self>, mut backend: Box<Backend>, wanted: &Wanted) -> Option<Lease> {
         // What init_connect set, only a login sets again.
         let lost = self.reset_is_not_enough.load(Relaxed) && backend.settings.has_more_than(&wanted.settings);
-        if lost || !backend.conn.channel.is_quiet() {
+        if lost || backend.is_fenced() || !backend.conn.channel.is_quiet() {
             self.close(backend);
             return None;
         }
@@ -248,23 +255,25 @@ impl Pool {
     }
 
     /// As `connect`, for a session that waits for it.
-    async fn connect_for(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
-        let lease = self.connect(wanted).await?;
+    async fn connect_for(self: &Arc<Self>, wanted: &Wanted, term: u64) -> Result<Lease, CheckoutError> {
+        let lease = self.connect(wanted, term).await?;
         self.counters.opened.fetch_add(1, Relaxed);
         Ok(lease)
     }
 
     /// Opens a connection in a slot already taken.
-    async fn connect(self: &Arc<Self>, wanted: &Wanted) -> Result<Lease, CheckoutError> {
+    async fn connect(self: &Arc<Self>, wanted: &Wanted, term: u64) -> Result<Lease, CheckoutError> {
         // Cancelled or failed, the slot goes to the next in line.
         let slot = Slot(Some(self));
-        match self.open(wanted).await {
+        match self.open(wanted, term).await {
             Ok(backend) => {
                 let backend = slot.fill(self, backend);
                 self.counters.connected.fetch_add(1, Relaxed);
                 self.in_use.fetch_add(1, Relaxed);
                 self.remember_opening(wanted);
-                Ok(Lease::new(backend, Arc::clone(self)))
+                let lease = Lease::new(backend, Arc::clone(self));
+                // Either a fence that fell meanwhile has found the socket, or it is seen here.
+                if lease.is_fenced() { Err(closed()) } else { Ok(lease) }
             }
             Err(error) => {
                 self.counters.failed.fetch_add(1, Relaxed);
@@ -274,7 +283,7 @@ impl Pool {
     }
 
     /// Connects, logs in and sets up, within the limit for all of it.
-    async fn open(&self, wanted: &Wanted) -> Result<Backend, CheckoutError> {
+    async fn open(&self, wanted: &Wanted, term: u64) -> Result<Backend, CheckoutError> {
         let login = Login {
             client_capabilities: wanted.key.profile,
             collation: wanted.key.collation,
@@ -283,7 +292,9 @@ impl Pool {
         let limit = self.limits.connect_timeout;
         let opened = async {
             let conn = Conn::connect(&self.target, &wanted.opening.credential, &login).await?;
-            Backend::set_up(conn, self.new_id(), wanted, &self.setup).await.map_err(CheckoutError::Setup)
+            let pass = self.fence.pass(term);
+            let set_up = Backend::set_up(conn, self.new_id(), wanted, &self.setup, pass);
+            set_up.await.map_err(CheckoutError::Setup)
         };
         timeout(limit, opened).await.unwrap_or(Err(ConnectError::Timeout(limit).into()))
     }
@@ -297,7 +308,7 @@ impl Pool {
     ) -> Result<Result<(), ExchangeError>, CheckoutError> {
         let gauge = self.gauge();
         if gauge.idle == 0 && gauge.open >= gauge.cap {
-            let mut backend = self.open(wanted).await?;
+            let mut backend = self.open(wanted, self.term()?).await?;
             let done = backend.execute(statement).await;
             backend.conn.quit().await;
             return Ok(done);
@@ -366,7 +377,12 @@ impl Pool {
 
     fn give_back(&self, mut backend: Box<Backend>) {
         let (now, opened) = (Instant::now(), backend.conn.opened);
-        if now.saturating_duration_since(opened) >= self.limits.max_age {
+        let too_old = now.saturating_duration_since(opened) >= self.limits.max_age;
+        if backend.is_fenced() || too_old || !self.limits.reuse {
+            return self.close(backend);
+        }
+        // The server would close it, perhaps under the next one's write.
+        if backend.settings.wait_timeout().is_some_and(|silence| silence <= self.limits.idle_timeout) {
             return self.close(backend);
         }
         backend.conn.channel.trim_buffer();
@@ -405,6 +421,22 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// Closes the way to the server: when this returns, nothing more is sent there, and nothing that comes from
+    /// there is passed on, whenever it came.
+    pub fn close_way(&self) {
+        self.fence.close();
+        self.sever();
+    }
+
+    /// Connections may be opened again.
+    pub fn open_way(&self) {
+        self.fence.open();
+    }
+
+    fn term(&self) -> Result<u64, CheckoutError> {
+        self.fence.term().ok_or_else(closed)
     }
 
     /// Shuts down every connection to a server that is held to be unreachable, so that whoever waits for
@@ -460,7 +492,14 @@ impl Pool {
                 if !self.slots().adopt() {
                     return;
                 }
-                match self.connect(&wanted).await {
+                let connected = match self.term() {
+                    Ok(term) => self.connect(&wanted, term).await,
+                    Err(error) => {
+                        self.slot_closed();
+                        Err(error)
+                    }
+                };
+                match connected {
                     Ok(lease) => lease.release_clean(),
                     Err(_) => {
                         // Not worth another try before a session asks for it.
@@ -506,6 +545,12 @@ impl Pool {
     fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The way to the server is closed; the topology says where to go instead.
+fn closed() -> CheckoutError {
+    let error = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the way to the server is closed");
+    ConnectError::Unreachable(error).into()
 }
 
 /// A place in line. Given up, it is nobody's, and what was handed over at the last moment goes to the next.

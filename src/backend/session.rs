@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::carried::CarriedHere;
 use super::conn::Conn;
+use super::fence::Pass;
 use super::pool::{Key, Wanted};
 use super::prepared::{PreparedHere, StatementKey};
 use super::settings::{Baseline, Settings};
@@ -26,6 +27,8 @@ pub struct Backend {
     pub settings: Settings,
     /// Statements prepared on it.
     pub(super) prepared: PreparedHere,
+    /// Not valid any more once the way to the server was closed.
+    pub(super) pass: Pass,
     /// What else sessions gave it.
     pub(super) carried: CarriedHere,
     /// The isolation it has by default, once it was asked for.
@@ -65,12 +68,14 @@ impl Backend {
         id: u64,
         wanted: &Wanted,
         setup: &SessionSetup,
+        pass: Pass,
     ) -> Result<Self, ExchangeError> {
         let version = Version::parse(&conn.version);
         let set_up = track(&mut conn, (setup.tracked)(version), version).await?;
         Ok(Self {
             isolation: None,
             set_up,
+            pass,
             conn,
             id,
             settings: Settings::with_schema(wanted.opening.schema.clone()),
@@ -80,6 +85,11 @@ impl Backend {
             profile: wanted.key.profile,
             collation: wanted.key.collation,
         })
+    }
+
+    /// Whether the way to the server was closed since this was opened: what it says then is not to be passed on.
+    pub fn is_fenced(&self) -> bool {
+        !self.pass.is_valid()
     }
 
     pub(super) fn key(&self) -> Key {
@@ -121,7 +131,7 @@ impl Backend {
             }
             SessionChange::Schema(name) => {
                 let name = String::from_utf8_lossy(name);
-                self.settings.schema = (!name.is_empty()).then(|| Arc::from(&*name));
+                self.settings.choose((!name.is_empty()).then(|| Arc::from(&*name)));
                 true
             }
             _ => true,
@@ -159,7 +169,19 @@ impl Backend {
         exchange(&mut self.conn, &query(&names)).await?;
         self.settings = Settings::with_schema(self.settings.schema.take());
         // Roles outlive a reset on some servers.
-        self.take_role_back().await
+        self.take_role_back().await?;
+        self.choose_again().await
+    }
+
+    /// A reset keeps the schema, but gives its character set the server's default: what LOAD DATA reads by.
+    async fn choose_again(&mut self) -> Result<(), ExchangeError> {
+        let Some(schema) = &self.settings.schema else { return Ok(()) };
+        let command = [&[Command::INIT_DB], schema.as_bytes()].concat();
+        match exchange(&mut self.conn, &command).await {
+            // Dropped meanwhile: there is no character set to be wrong about.
+            Err(ExchangeError::Refused(_)) => Ok(()),
+            done => done,
+        }
     }
 
     /// Prepares a statement. Returns the server's number for it.

@@ -1,6 +1,7 @@
 //! A session's schema and variables, as the server reported them, and how to give another connection the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::session::baseline;
 
@@ -19,6 +20,9 @@ const READING: [&str; 5] = [
     "sql_mode",
     "sql_quote_show_create",
 ];
+
+/// Variables that follow the chosen schema.
+const OF_SCHEMA: [&str; 2] = ["character_set_database", "collation_database"];
 
 /// Sorted by name.
 type Variables = Vec<(Arc<str>, Arc<str>)>;
@@ -39,6 +43,11 @@ impl Settings {
         let variables = self.variables.as_deref()?;
         let at = variables.binary_search_by(|(have, _)| (**have).cmp(name)).ok()?;
         Some(&variables[at].1)
+    }
+
+    /// How long a server lets this session be silent, where the session has said so.
+    pub fn wait_timeout(&self) -> Option<Duration> {
+        self.variable("wait_timeout")?.parse().ok().map(Duration::from_secs)
     }
 
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -73,6 +82,15 @@ impl Settings {
         }
         if self.same_variables(before) || self.variables.as_ref().is_some_and(|have| have.is_empty()) {
             self.variables.clone_from(&before.variables);
+        }
+    }
+
+    /// As after USE, which also undoes what was set of the last schema's character set, and does not report it.
+    pub fn choose(&mut self, schema: Option<Arc<str>>) {
+        self.schema = schema;
+        if OF_SCHEMA.iter().any(|name| self.variable(name).is_some()) {
+            let variables = Arc::make_mut(self.variables.get_or_insert_default());
+            variables.retain(|(name, _)| !OF_SCHEMA.contains(&&**name));
         }
     }
 

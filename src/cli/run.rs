@@ -30,6 +30,8 @@ pub(super) fn playground(arguments: &PlaygroundArguments) -> anyhow::Result<Outc
     let mut cluster = playground::Options::new(flavour);
     cluster.replicas = usize::from(arguments.replicas);
     cluster.keep.clone_from(&arguments.keep);
+    // With one replica its loss would stop all writes; and what is kept begins with the same primary every time.
+    cluster.semi_sync = cluster.replicas >= 2 && cluster.keep.is_none();
     let options = playground::TourOptions { cluster, port: arguments.port };
     let progress = |line: &str| {
         // Nobody reads any more, perhaps; the playground goes on.

@@ -10,8 +10,9 @@ use super::complaint::{Complaint, Complaints};
 use super::file::{Section, Source, Value, Wrong};
 use super::refer::{Surroundings, pair, path, pem, secret};
 use super::{
-    Admin, BackendTls, BackendTlsMode, Cluster, Config, Control, FrontTls, FrontTlsMode, Limits, Listen, Log,
-    LogFormat, Policy, Pool, PrimaryReads, Routing, User, UserLevel, levels, servers, wire,
+    Admin, BackendTls, BackendTlsMode, Cluster, Config, Control, DurabilityClass, Failover, FailoverMode,
+    FrontTls, FrontTlsMode, Limits, Listen, Log, LogFormat, Policy, Pool, PrimaryReads, Routing, User,
+    UserLevel, levels, servers, wire,
 };
 
 /// What `toml` says of a key given twice.
@@ -68,6 +69,7 @@ pub(super) fn read(root: Section<'_, '_>, around: &Surroundings<'_>) -> Config {
         cluster: cluster(root.section("cluster"), around),
         listen: listen(root.section("listen"), default.listen, around),
         routing: routing(root.section("routing"), default.routing),
+        failover: failover(root.section("failover"), default.failover, around),
         pool: pool(root.section("pool"), default.pool),
         limits: limits(root.section("limits"), default.limits),
         admin: admin(root.section("admin"), default.admin, around),
@@ -141,11 +143,11 @@ fn listen(section: Section<'_, '_>, default: Listen, around: &Surroundings<'_>) 
         idle_timeout: section.duration("idle_timeout", default.idle_timeout, millis(1000, 365 * DAY)),
         tls: front_tls(section.section("tls"), around),
         auth_cache: section.duration("auth_cache", default.auth_cache, millis(0, DAY)),
+        consistency: levels::optional(&section),
         socket: wire::socket(&section, around),
         proxy_protocol: wire::proxy_protocol(&section),
         local_infile: section.flag("local_infile", default.local_infile),
         compression: wire::offered(&section).unwrap_or(default.compression),
-        consistency: levels::optional(&section),
     };
     section.finish();
     listen
@@ -195,6 +197,48 @@ fn routing(section: Section<'_, '_>, default: Routing) -> Routing {
     routing
 }
 
+fn failover(section: Section<'_, '_>, default: Failover, around: &Surroundings<'_>) -> Failover {
+    let modes = [
+        ("automatic", FailoverMode::Automatic),
+        ("manual", FailoverMode::Manual),
+        ("follow", FailoverMode::Follow),
+    ];
+    let classes = [
+        ("lossless", DurabilityClass::Lossless),
+        ("bounded", DurabilityClass::Bounded),
+        ("best-effort", DurabilityClass::BestEffort),
+    ];
+    let mode = section.choice("mode", default.mode, &modes);
+    let user = section.get("replication_user");
+    let password = section.get("replication_password");
+    if mode != FailoverMode::Follow {
+        // Without it, a primary that was could never be made a replica.
+        let mend = "name the account that replicas log in to their source with";
+        if user.is_none() {
+            section.missing("replication_user", mend);
+        }
+        if password.is_none() {
+            section.missing("replication_password", mend);
+        }
+    }
+    let failover = Failover {
+        mode,
+        min_class: section.choice("min_class", default.min_class, &classes),
+        allow_degraded: section.flag("allow_degraded", default.allow_degraded),
+        replication_user: user.and_then(|user| name(&user)).unwrap_or_default(),
+        replication_password: password
+            .and_then(|value| secret(&value, around))
+            .unwrap_or(default.replication_password),
+        replication_tls: section.flag("replication_tls", default.replication_tls),
+        grace: section.duration("grace", default.grace, millis(0, MINUTE)),
+        catch_up: section.duration("catch_up", default.catch_up, millis(100, HOUR)),
+        min_interval: section.duration("min_interval", default.min_interval, millis(0, DAY)),
+        max_failovers: section.number("max_failovers", default.max_failovers as u32, 0..=1000) as usize,
+    };
+    section.finish();
+    failover
+}
+
 fn pool(section: Section<'_, '_>, default: Pool) -> Pool {
     let pool = Pool {
         max_per_server: section.number("max_per_server", default.max_per_server as u32, 1..=100_000) as usize,
@@ -208,12 +252,19 @@ fn pool(section: Section<'_, '_>, default: Pool) -> Pool {
         max_age: section.duration("max_age", default.max_age, millis(1000, 365 * DAY)),
         wait_timeout: section.duration("wait_timeout", default.wait_timeout, millis(0, HOUR)),
         connect_timeout: section.duration("connect_timeout", default.connect_timeout, millis(50, MINUTE)),
+        reuse: section.flag("reuse", default.reuse),
     };
     if pool.min_idle > pool.max_per_server
         && let Some(value) = section.get("min_idle")
     {
         let most = pool.max_per_server;
         value.wrong(format!("more than max_per_server, {most}"), format!("allowed is 0 to {most}"));
+    }
+    if pool.min_idle > 0
+        && !pool.reuse
+        && let Some(value) = section.get("min_idle")
+    {
+        value.wrong("no connection stays idle where reuse is false", "remove this key, or set reuse = true");
     }
     section.finish();
     pool

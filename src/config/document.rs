@@ -1,7 +1,10 @@
 //! Every key with its default and what it does: one table that yields the documentation.
 
 use super::quantity::{show_duration, show_size};
-use super::{BackendTlsMode, Config, FrontTlsMode, LogFormat, Policy, PrimaryReads, wire};
+use super::{
+    BackendTlsMode, Config, DurabilityClass, FailoverMode, FrontTlsMode, LogFormat, Policy, PrimaryReads,
+    wire,
+};
 
 /// How a key stands in the documented file.
 pub(super) enum Shown {
@@ -50,9 +53,10 @@ pub(super) const KEYS: &[Key] = &[
          Each is \"host:port\" or \"unix:/path\", or a table with more to say:\n\
          { address = \"host:port\", name = \"east\", weight = 1, draining = false, proxy_protocol = false }.\n\
          name: what people and hints call it (default: the address). weight: share of reads, 0 to 1000, 0 takes\n\
-         none. draining: takes no new statements. proxy_protocol: applications' connections begin with a header of the\n\
-         PROXY protocol, version 2. It says LOCAL and names no client, because connections are shared; health checks\n\
-         send none.",
+         none. draining: takes no new statements. no_promote = true: never made the primary. priority: of several\n\
+         that could be made the primary, the one with the highest is (0 to 1000). proxy_protocol: applications'\n\
+         connections begin with a header of the PROXY protocol, version 2. It says LOCAL and names no client, because\n\
+         connections are shared; health checks send none.",
         Shown::Replace("[\"10.0.0.1:3306\", \"10.0.0.2:3306\", \"10.0.0.3:3306\"]"),
     ),
     key(
@@ -167,6 +171,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "listen",
+        "consistency",
+        "Of the clients of this port, where it is not to be routing.consistency.",
+        Shown::Example("\"session\""),
+    ),
+    key(
+        "listen",
         "socket",
         "A Unix socket to connect to, beside the port; a table sets its mode, which is \"0777\" otherwise. What is left of\n\
          a process that listens no more is replaced; the file is removed at exit.",
@@ -194,12 +204,6 @@ pub(super) const KEYS: &[Key] = &[
             let names: Vec<String> = c.listen.compression.iter().map(|way| text(wire::name(*way))).collect();
             format!("[{}]", names.join(", "))
         }),
-    ),
-    key(
-        "listen",
-        "consistency",
-        "Of the clients of this port, where it is not to be routing.consistency.",
-        Shown::Example("\"session\""),
     ),
     key(
         "listen.tls",
@@ -298,6 +302,81 @@ pub(super) const KEYS: &[Key] = &[
         Shown::Example("[{ name = \"report\", consistency = \"eventual\" }]"),
     ),
     key(
+        "failover",
+        "mode",
+        "\"automatic\": a dead primary is replaced by a replica that has all that was acknowledged. \"manual\": when\n\
+         an operator says so (FAILOVER, SWITCHOVER TO on the admin port). \"follow\": never; whoever was made the\n\
+         primary by others is taken for it, as for Galera, Group Replication and managed databases.\n\
+         Nothing is changed on a running cluster before its first change of primary.",
+        Shown::Default(|c| {
+            text(match c.failover.mode {
+                FailoverMode::Automatic => "automatic",
+                FailoverMode::Manual => "manual",
+                FailoverMode::Follow => "follow",
+            })
+        }),
+    ),
+    key(
+        "failover",
+        "min_class",
+        "How durable writes must have been for a failover without an operator. \"lossless\": semi-synchronous\n\
+         replication, so that whatever was acknowledged is on a replica. \"bounded\": a replica was less than a\n\
+         second behind. \"best-effort\": always. SHOW DURABILITY says what the class is, and why.",
+        Shown::Default(|c| {
+            text(match c.failover.min_class {
+                DurabilityClass::Lossless => "lossless",
+                DurabilityClass::Bounded => "bounded",
+                DurabilityClass::BestEffort => "best-effort",
+            })
+        }),
+    ),
+    key(
+        "failover",
+        "allow_degraded",
+        "Whether a new primary takes writes although no replica is left to acknowledge them.",
+        Shown::Default(|c| c.failover.allow_degraded.to_string()),
+    ),
+    key(
+        "failover",
+        "replication_user",
+        "What replicas log in to their source with; needed unless the mode is \"follow\".\n\
+         GRANT REPLICATION SLAVE ON *.* TO …; and the control account needs more, on MySQL: RELOAD, PROCESS,\n\
+         REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN; on MariaDB: SUPER, RELOAD, PROCESS,\n\
+         REPLICATION SLAVE ADMIN, READ_ONLY ADMIN, CONNECTION ADMIN, BINLOG ADMIN.",
+        Shown::Example("\"replication\""),
+    ),
+    key("failover", "replication_password", "", Shown::Example("{ env = \"REPLICATION_PASSWORD\" }")),
+    key(
+        "failover",
+        "replication_tls",
+        "Whether replicas encrypt their connection to their source.",
+        Shown::Default(|c| c.failover.replication_tls.to_string()),
+    ),
+    key(
+        "failover",
+        "grace",
+        "How long open transactions may go on when a switchover begins.",
+        Shown::Default(|c| duration(c.failover.grace)),
+    ),
+    key(
+        "failover",
+        "catch_up",
+        "How long a switchover waits for its target to catch up; then the old primary goes on.",
+        Shown::Default(|c| duration(c.failover.catch_up)),
+    ),
+    key(
+        "failover",
+        "min_interval",
+        "Least time between two failovers without an operator.",
+        Shown::Default(|c| duration(c.failover.min_interval)),
+    ),
+    key(
+        "failover",
+        "max_failovers",
+        "Failovers without an operator within half an hour; after that one must look.",
+        Shown::Default(|c| c.failover.max_failovers.to_string()),
+    ),
+    key(
         "pool",
         "max_per_server",
         "Connections to one server, over all users.",
@@ -338,6 +417,13 @@ pub(super) const KEYS: &[Key] = &[
         "connect_timeout",
         "How long opening and logging in a connection may take.",
         Shown::Default(|c| duration(c.pool.connect_timeout)),
+    ),
+    key(
+        "pool",
+        "reuse",
+        "For tests: false closes each connection when it is given back, so that a session gets a new one for every\n\
+         statement that does not need the last one's.",
+        Shown::Default(|c| c.pool.reuse.to_string()),
     ),
     key(
         "limits",

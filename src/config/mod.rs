@@ -35,6 +35,7 @@ pub struct Config {
     pub cluster: Cluster,
     pub listen: Listen,
     pub routing: Routing,
+    pub failover: Failover,
     pub pool: Pool,
     pub limits: Limits,
     pub admin: Admin,
@@ -64,6 +65,10 @@ pub struct Server {
     pub weight: u32,
     /// Takes no new statements; for maintenance.
     pub draining: bool,
+    /// Never made the primary.
+    pub no_promote: bool,
+    /// Of several that could be made the primary, the one with the highest is.
+    pub priority: u32,
     /// Connections begin with a header of the PROXY protocol that says they are the proxy's own.
     pub proxy_protocol: bool,
 }
@@ -122,6 +127,8 @@ pub struct Listen {
     pub tls: FrontTls,
     /// How long a verified password is trusted before a server is asked again.
     pub auth_cache: Duration,
+    /// Of the clients of this port; `routing.consistency` where none is given.
+    pub consistency: Option<Consistency>,
     /// A Unix socket to connect to, beside the port.
     pub socket: Option<ListenSocket>,
     /// Load balancers that say who their clients are.
@@ -130,8 +137,6 @@ pub struct Listen {
     pub local_infile: bool,
     /// What clients are offered; none compresses unless it asks for it.
     pub compression: Vec<CompressionAlgorithm>,
-    /// Of the clients of this port; `routing.consistency` where none is given.
-    pub consistency: Option<Consistency>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,6 +221,46 @@ pub enum PrimaryReads {
     Never,
 }
 
+/// Whether and when the primary is replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failover {
+    pub mode: FailoverMode,
+    /// How durable writes must have been for a failover without an operator.
+    pub min_class: DurabilityClass,
+    /// Whether a new primary takes writes although no replica is left to acknowledge them.
+    pub allow_degraded: bool,
+    /// What replicas log in to their source with.
+    pub replication_user: String,
+    pub replication_password: Secret,
+    /// Whether replicas encrypt their connection to their source.
+    pub replication_tls: bool,
+    /// How long open transactions may go on when a switchover begins.
+    pub grace: Duration,
+    /// How long a switchover waits for its target to catch up.
+    pub catch_up: Duration,
+    /// Least time between two failovers without an operator.
+    pub min_interval: Duration,
+    /// Failovers without an operator within half an hour.
+    pub max_failovers: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailoverMode {
+    /// A dead primary is replaced.
+    Automatic,
+    /// The primary is replaced when an operator says so.
+    Manual,
+    /// Whoever was made the primary by others is taken for it.
+    Follow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurabilityClass {
+    BestEffort,
+    Bounded,
+    Lossless,
+}
+
 /// Backend connections kept for reuse.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -232,6 +277,8 @@ pub struct Pool {
     pub wait_timeout: Duration,
     /// How long opening and logging in a backend connection may take.
     pub connect_timeout: Duration,
+    /// Whether a connection that was given back is handed out again; off only in tests.
+    pub reuse: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -367,11 +414,11 @@ impl Default for Config {
                     client_ca: None,
                 },
                 auth_cache: Duration::from_secs(300),
+                consistency: None,
                 socket: None,
                 proxy_protocol: None,
                 local_infile: true,
                 compression: vec![CompressionAlgorithm::Zlib, CompressionAlgorithm::Zstd],
-                consistency: None,
             },
             routing: Routing {
                 policy: Policy::RoundRobin,
@@ -384,6 +431,18 @@ impl Default for Config {
                 transaction_split: false,
                 users: Vec::new(),
             },
+            failover: Failover {
+                mode: FailoverMode::Follow,
+                min_class: DurabilityClass::Lossless,
+                allow_degraded: true,
+                replication_user: String::new(),
+                replication_password: Secret::new(""),
+                replication_tls: false,
+                grace: Duration::from_secs(1),
+                catch_up: Duration::from_secs(10),
+                min_interval: Duration::from_secs(60),
+                max_failovers: 2,
+            },
             pool: Pool {
                 max_per_server: 200,
                 max_prepared_per_server: 12_000,
@@ -392,6 +451,7 @@ impl Default for Config {
                 max_age: Duration::from_secs(3600),
                 wait_timeout: Duration::from_secs(10),
                 connect_timeout: Duration::from_secs(3),
+                reuse: true,
             },
             limits: Limits {
                 max_allowed_packet: 1 << 30,

@@ -6,6 +6,7 @@ use super::file::{Section, Value};
 /// More than any replication tree; keeps every list of servers short.
 pub(super) const SERVERS_MAX: usize = 64;
 pub(super) const WEIGHT_MAX: u32 = 1000;
+const PRIORITY_MAX: u32 = 1000;
 const DEFAULT_PORT: u16 = 3306;
 
 const HOW: &str = "list every server of the cluster: servers = [\"10.0.0.1:3306\", \"10.0.0.2:3306\"]";
@@ -34,13 +35,7 @@ pub(super) fn read(cluster: &Section<'_, '_>) -> Vec<Server> {
 fn server(entry: &Value<'_, '_>) -> Option<Server> {
     if entry.is_text() {
         let address = address(entry)?;
-        return Some(Server {
-            name: address.clone(),
-            address,
-            weight: 1,
-            draining: false,
-            proxy_protocol: false,
-        });
+        return Some(Server::plain(address));
     }
     if !entry.is_table() {
         entry.mistyped(
@@ -59,11 +54,36 @@ fn server(entry: &Value<'_, '_>) -> Option<Server> {
     let name = section.get("name").and_then(|value| name(&value));
     let weight = section.number("weight", 1, 0..=WEIGHT_MAX);
     let draining = section.flag("draining", false);
+    let no_promote = section.flag("no_promote", false);
+    let priority = section.number("priority", 0, 0..=PRIORITY_MAX);
     let proxy_protocol = section.flag("proxy_protocol", false);
     section.finish();
-    let address = address?;
-    let name = name.unwrap_or_else(|| address.clone());
-    Some(Server { name, address, weight, draining, proxy_protocol })
+    let plain = Server::plain(address?);
+    Some(Server {
+        name: name.unwrap_or(plain.name),
+        weight,
+        draining,
+        no_promote,
+        priority,
+        proxy_protocol,
+        ..plain
+    })
+}
+
+impl Server {
+    /// A server of which nothing is given but its address.
+    pub fn plain(address: impl Into<String>) -> Self {
+        let address = address.into();
+        Self {
+            name: address.clone(),
+            address,
+            weight: 1,
+            draining: false,
+            no_promote: false,
+            priority: 0,
+            proxy_protocol: false,
+        }
+    }
 }
 
 fn complain_of_twin(entry: &Value<'_, '_>, server: &Server, others: &[Server]) {

@@ -32,10 +32,16 @@ fn without_default(config: &Config, path: &str) -> Option<String> {
         "listen.tls.certificate" => file(&front.certificate),
         "listen.tls.key" => file(&front.key),
         "listen.tls.client_ca" => file(&front.client_ca),
-        "listen.socket" => config.listen.socket.as_ref().map(|socket| socket.path.display().to_string()),
-        "listen.proxy_protocol" => config.listen.proxy_protocol.as_ref().map(networks),
+        "failover.replication_user" => {
+            Some(config.failover.replication_user.clone()).filter(|user| !user.is_empty())
+        }
+        "failover.replication_password" => {
+            (!config.failover.replication_password.reveal().is_empty()).then(|| "***".to_owned())
+        }
         "listen.consistency" => config.listen.consistency.map(|level| level.to_string()),
         "routing.users" => levels(&config.routing.users),
+        "listen.socket" => config.listen.socket.as_ref().map(|socket| socket.path.display().to_string()),
+        "listen.proxy_protocol" => config.listen.proxy_protocol.as_ref().map(networks),
         "admin.users" => names(&config.admin.users),
         _ => None,
     }
@@ -57,6 +63,12 @@ fn servers(config: &Config) -> String {
         }
         if server.draining {
             shown.push_str(" draining");
+        }
+        if server.no_promote {
+            shown.push_str(" no_promote");
+        }
+        if server.priority != 0 {
+            shown.push_str(&format!(" priority {}", server.priority));
         }
         if server.proxy_protocol {
             shown.push_str(" proxy_protocol");

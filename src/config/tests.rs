@@ -22,7 +22,8 @@ fn every_key_read_is_documented_and_every_documented_key_is_read() {
     };
     check::read(source.root(&empty), &surroundings);
     let sections = ["cluster", "cluster.control", "cluster.tls", "listen", "listen.tls"];
-    let sections = sections.into_iter().chain(["routing", "pool", "limits", "admin", "log", "users"]);
+    let sections =
+        sections.into_iter().chain(["routing", "failover", "pool", "limits", "admin", "log", "users"]);
     let sections: BTreeSet<String> = sections.map(str::to_owned).collect();
     let read: BTreeSet<String> = source.asked().into_iter().filter(|path| !sections.contains(path)).collect();
     assert_eq!(read, paths().into_iter().collect());

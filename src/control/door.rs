@@ -52,6 +52,14 @@ impl Door {
         Self { host, port: port.parse().unwrap_or(3306), socket: None, account }
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Connects and logs in. The caller bounds the time: the client itself has no timeouts.
     pub(super) async fn open(&self) -> Result<Conn, Failure> {
         let addresses = self.addresses().await?;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::failover::plan::WhyNot;
+use super::failover::view::{self, Life, View};
 use super::health::{Health, Thresholds};
 use super::lineage::{self, Head, Lineage, Member, Origin, Top};
 use super::observation::Observation;
@@ -24,6 +26,25 @@ pub struct Judge {
     /// The primary of the present epoch, up or not.
     established: Option<ServerId>,
     epoch: Epoch,
+    trust: Trust,
+    /// While the primary changes there is none.
+    fence: Option<Fence>,
+}
+
+/// Whom the judge takes for the primary where somebody else has made another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Whoever takes writes and is followed.
+    Anyone,
+    /// Whoever also has everything that the primary was known to have.
+    Proven,
+}
+
+#[derive(Debug)]
+struct Fence {
+    from: ServerId,
+    /// What each server was when it began. Replicas go on serving: there is nothing newer to be read anywhere.
+    before: Vec<(Role, Standing)>,
 }
 
 #[derive(Debug)]
@@ -47,6 +68,12 @@ pub enum Problem {
     Blind { server: Arc<str>, error: Arc<str> },
     /// A replica that would take writes from anybody who connects to it directly.
     WritableReplica { server: Arc<str> },
+    /// The primary should be replaced, or is being replaced, and something is in the way.
+    NoFailover(WhyNot),
+    /// It has transactions that the primary lacks, so it takes part in nothing.
+    Errant { server: Arc<str>, transactions: String },
+    /// What was decided could not be written down, so nothing more is decided.
+    JournalFailed(Arc<str>),
 }
 
 impl fmt::Display for Problem {
@@ -54,6 +81,13 @@ impl fmt::Display for Problem {
         match self {
             Problem::Blind { server, error } => {
                 write!(f, "{server} turns probes away, so what it last showed is held to: {error}")
+            }
+            Problem::NoFailover(why) => write!(f, "no failover: {why}"),
+            Problem::Errant { server, transactions } => {
+                write!(f, "{server} has transactions that the primary lacks, and is left out: {transactions}")
+            }
+            Problem::JournalFailed(error) => {
+                write!(f, "the failover journal cannot be written, so nothing is promoted: {error}")
             }
             Problem::WritableReplica { server } => {
                 write!(f, "{server} is a replica with read_only off; nothing stops a write from diverging it")
@@ -80,7 +114,27 @@ impl Judge {
             max_lag,
             established: None,
             epoch: Epoch::default(),
+            trust: Trust::Anyone,
+            fence: None,
         }
+    }
+
+    /// Believes only in successors that lack nothing.
+    pub fn trust_proven(&mut self) {
+        self.trust = Trust::Proven;
+    }
+
+    /// From here on there is no primary.
+    pub fn fence(&mut self, from: ServerId, last: &Snapshot) {
+        let before = last.servers.iter().map(|server| (server.role, server.standing.clone())).collect();
+        self.fence = Some(Fence { from, before });
+    }
+
+    /// That server is the primary of that epoch, whoever looks like it.
+    pub fn establish(&mut self, server: ServerId, epoch: Epoch) {
+        self.established = Some(server);
+        self.epoch = epoch;
+        self.fence = None;
     }
 
     /// What is known before the first probe: nothing.
@@ -95,16 +149,24 @@ impl Judge {
         self.draining = draining;
     }
 
-    /// Takes in what one probe of one server saw.
+    /// Takes in what one probe of one server saw that was sent at `now`.
     pub fn observe(&mut self, server: ServerId, observation: Observation, now: Instant) {
         let place = usize::from(server.0);
         let Some(watched) = self.watched.get_mut(place) else { return };
+        // What was asked later is known already.
+        if watched.asked.is_some_and(|asked| asked > now) {
+            return;
+        }
+        watched.asked = Some(now);
+        watched.answered = observation.is_ok();
         let health = std::mem::take(&mut watched.health);
         watched.health = health.after(observation.as_ref().err(), self.thresholds);
         match observation {
             Ok(facts) => {
                 watched.facts = Some(facts);
                 watched.blind = None;
+                watched.answered_at = Some(now);
+                self.listen(place, now);
                 self.measure(place, now);
             }
             Err(failure) => watched.blind = failure.kind.is_alive().then_some(failure),
@@ -117,12 +179,14 @@ impl Judge {
         if self.watched.iter().any(|watched| watched.health == Health::Unknown) {
             return None;
         }
-        let lineage = lineage::trace(&self.members(), self.established);
+        let lineage = self.lineage();
         self.excuse(&lineage, now);
         let mut servers: Box<[Server]> =
             (0..self.watched.len()).map(|index| self.judge_server(index, &lineage, now)).collect();
         Self::inherit(&mut servers, &lineage);
+        self.hold_still(&mut servers);
         let primary = match lineage.head {
+            _ if self.fence.is_some() => None,
             Head::Server(head) if servers[usize::from(head.0)].standing == Standing::Serving => Some(head),
             _ => None,
         };
@@ -132,6 +196,117 @@ impl Judge {
         }
         let problems = self.problems(&servers);
         Some(Verdict { snapshot: Snapshot { epoch: self.epoch, primary, servers }, problems })
+    }
+
+    /// The cluster for decisions about its primary; `None` until every server was probed once.
+    pub fn view(&self, preferences: &[Preference], now: Instant) -> Option<View<'_>> {
+        if self.watched.iter().any(|watched| watched.health == Health::Unknown) {
+            return None;
+        }
+        let lineage = self.lineage();
+        let members = self.members();
+        let member = |index: usize| {
+            let watched = &self.watched[index];
+            let facts = watched.facts.as_ref();
+            let preference = preferences.get(index).copied().unwrap_or_default();
+            view::Member {
+                id: id(index),
+                name: Arc::clone(&self.configured[index].name),
+                facts,
+                channel: facts.and_then(|facts| lineage::main_channel(&members, facts, index)),
+                answered: watched.answered,
+                is_down: matches!(watched.health, Health::Down { good: 0, .. }),
+                asked: watched.answered_at,
+                started: started(watched),
+                source: match lineage.origins[index] {
+                    Origin::From(source) => Some(source),
+                    _ => None,
+                },
+                top: match lineage.tops[index] {
+                    Top::Server(top) => Some(top),
+                    Top::Unseen => None,
+                },
+                no_promote: preference.no_promote,
+                priority: preference.priority,
+            }
+        };
+        Some(View {
+            epoch: self.epoch,
+            primary: self.established,
+            life: self.life(&lineage),
+            last_alive: self.established.and_then(|id| self.watched[usize::from(id.0)].answered_at),
+            members: (0..self.watched.len()).map(member).collect(),
+            now,
+        })
+    }
+
+    /// Whether the primary lives, by its own word and that of its replicas.
+    fn life(&self, lineage: &Lineage) -> Life {
+        let Some(primary) = self.established else { return Life::Alive };
+        match &self.watched[usize::from(primary.0)].health {
+            Health::Up { against: 0 } => return Life::Alive,
+            Health::Up { .. } => return Life::Suspected,
+            Health::Down { because, .. } if because.kind.is_alive() => return Life::Alive,
+            Health::Down { .. } | Health::Unknown => {}
+        }
+        let members = self.members();
+        let follows = |&index: &usize| lineage.origins[index] == Origin::From(primary);
+        let witnesses = (0..members.len()).filter(follows).filter(|&index| self.watched[index].answered);
+        let witnesses: Vec<usize> = witnesses.collect();
+        let hears = |&&index: &&usize| {
+            let channel =
+                members[index].facts.and_then(|facts| lineage::main_channel(&members, facts, index));
+            channel.is_some_and(|channel| self.watched[index].hears(channel))
+        };
+        let by: Vec<Arc<str>> =
+            witnesses.iter().filter(hears).map(|&index| Arc::clone(&self.configured[index].name)).collect();
+        match (witnesses.is_empty(), by.is_empty()) {
+            (true, _) => Life::NoWitness,
+            (false, true) => Life::Dead,
+            (false, false) => Life::StillHeard(by),
+        }
+    }
+
+    fn lineage(&self) -> Lineage {
+        let history = |id: ServerId| self.watched[usize::from(id.0)].facts.as_ref()?.executed.as_ref();
+        let may_succeed = |id: ServerId| match self.trust {
+            _ if Some(id) == self.established => true,
+            _ if self.fence.is_some() => false,
+            Trust::Anyone => true,
+            Trust::Proven => {
+                self.established.and_then(|old| Some(history(id)?.contains(history(old)?))).unwrap_or(false)
+            }
+        };
+        lineage::trace(&self.members(), self.established, may_succeed)
+    }
+
+    /// Remembers when a replica last heard anything new.
+    fn listen(&mut self, index: usize, now: Instant) {
+        let members = self.members();
+        let channel = members[index].facts.and_then(|facts| lineage::main_channel(&members, facts, index));
+        let heard = channel.map(|channel| channel.heard.clone());
+        let watched = &mut self.watched[index];
+        match (heard, &watched.heard) {
+            (Some(heard), Some((before, _))) if heard == *before => {}
+            (heard, _) => watched.heard = heard.map(|heard| (heard, now)),
+        }
+    }
+
+    /// While the primary changes, replicas that served go on serving, and nothing else does.
+    fn hold_still(&self, servers: &mut [Server]) {
+        let Some(fence) = &self.fence else { return };
+        for (server, (role, standing)) in servers.iter_mut().zip(&fence.before) {
+            let is_up = self.watched[usize::from(server.id.0)].health.is_up();
+            if server.id == fence.from {
+                server.role = Role::Primary;
+                server.standing = Standing::Excluded(Exclusion::Fenced);
+            } else if *role == Role::Replica && *standing == Standing::Serving && is_up {
+                server.role = Role::Replica;
+                server.standing = Standing::Serving;
+            } else if server.standing == Standing::Serving {
+                server.standing = Standing::Excluded(Exclusion::Fenced);
+            }
+        }
     }
 
     fn members(&self) -> Vec<Member<'_>> {
@@ -258,6 +433,17 @@ impl Judge {
         }
         problems
     }
+}
+
+/// An operator's wish for one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preference {
+    pub no_promote: bool,
+    pub priority: u32,
+}
+
+fn started(watched: &Watched) -> Option<Instant> {
+    watched.answered_at?.checked_sub(watched.facts.as_ref()?.uptime?)
 }
 
 fn id(index: usize) -> ServerId {

@@ -57,8 +57,13 @@ pub enum Head {
     None,
 }
 
-/// Reads the topology. `established` is the primary of the present epoch.
-pub fn trace(members: &[Member<'_>], established: Option<ServerId>) -> Lineage {
+/// Reads the topology. `established` is the primary of the present epoch; `may_succeed` whether another may take its
+/// place because somebody else has made it so.
+pub fn trace(
+    members: &[Member<'_>],
+    established: Option<ServerId>,
+    may_succeed: impl Fn(ServerId) -> bool,
+) -> Lineage {
     let origins: Vec<Origin> = (0..members.len()).map(|index| origin(members, index)).collect();
     let tops: Vec<Top> = (0..members.len()).map(|index| top(members, &origins, index, established)).collect();
     let count = |wanted: Top, but: Option<usize>| {
@@ -69,7 +74,10 @@ pub fn trace(members: &[Member<'_>], established: Option<ServerId>) -> Lineage {
         (0..members.len()).map(|index| count(Top::Server(id(index)), Some(index))).collect();
     let seen = View { members, origins: &origins, tops: &tops, followers: &followers };
     let head = match established {
-        Some(established) => Head::Server(seen.successor(established)),
+        Some(established) => {
+            let successor = seen.successor(established);
+            Head::Server(if may_succeed(successor) { successor } else { established })
+        }
         None => seen.first(count(Top::Unseen, None)),
     };
     Lineage { tops, origins, followers, head }

@@ -3,23 +3,28 @@
 mod catalog;
 pub mod changes;
 mod door;
+pub mod failover;
 pub mod health;
 pub mod judge;
 pub mod lineage;
 pub mod observation;
 pub mod orders;
 mod probe;
+pub mod semi_sync;
 pub mod standing;
 
 pub use catalog::read_once as read_catalog_once;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::door::Door;
-use self::judge::{Judge, Verdict};
+use self::failover::act::{Account, Hands};
+use self::failover::lead::{Desk, Equipment, Lead, LeadNews};
+use self::judge::{Judge, Preference, Problem, Verdict};
 use self::observation::Observation;
 use self::orders::{Draining, Orders};
 use self::probe::Probe;
@@ -32,6 +37,7 @@ use crate::topology::{self, ServerId};
 /// The control line before it runs; the only holder of the topology's `Publisher`.
 pub struct Control {
     doors: Vec<Door>,
+    preferences: Vec<Preference>,
     settings: config::Control,
     judge: Judge,
     publisher: topology::Publisher,
@@ -40,6 +46,7 @@ pub struct Control {
     catalog: CatalogPublisher,
     events: Events,
     draining: watch::Receiver<Draining>,
+    lead: Option<Lead>,
 }
 
 /// What everybody else sees of the control line.
@@ -63,6 +70,11 @@ impl Control {
             Outlook { topology: topology.clone(), catalog: catalog_reader, events: events.clone(), orders };
         let control = Self {
             doors: Door::all(cluster),
+            preferences: cluster
+                .servers
+                .iter()
+                .map(|server| Preference { no_promote: server.no_promote, priority: server.priority })
+                .collect(),
             settings: cluster.control.clone(),
             judge,
             publisher,
@@ -70,15 +82,46 @@ impl Control {
             catalog,
             events,
             draining,
+            lead: None,
         };
         (control, outlook)
+    }
+
+    /// Lets the control line change the primary, and not only watch it.
+    #[must_use]
+    pub fn equip(mut self, equipment: Equipment, failover: &config::Failover) -> (Self, Desk) {
+        let account = Account {
+            user: failover.replication_user.clone(),
+            password: failover.replication_password.clone(),
+            tls: failover.replication_tls,
+        };
+        let hands = Hands {
+            doors: self.doors.clone().into(),
+            timeout: self.settings.timeout,
+            account: Arc::new(account),
+        };
+        let (lead, desk) = Lead::new(equipment, hands, self.preferences.clone());
+        lead.resume(&mut self.judge);
+        self.lead = Some(lead);
+        (self, desk)
     }
 }
 
 /// Watches the cluster and keeps the published topology true, until everything is closed. It goes on while
 /// the house drains, because transactions that finish need it.
 pub async fn run(control: Control, mut shutdown: Shutdown) {
-    let Control { doors, settings, mut judge, publisher, reader, catalog, events, mut draining } = control;
+    let Control {
+        doors,
+        settings,
+        mut judge,
+        publisher,
+        reader,
+        catalog,
+        events,
+        mut draining,
+        mut lead,
+        ..
+    } = control;
     let mut tasks = JoinSet::new();
     let mut seen = start_probes(&mut tasks, &doors, &settings);
     tasks.spawn(catalog::run(doors, settings.catalog_interval, reader, catalog, events.clone()));
@@ -87,24 +130,41 @@ pub async fn run(control: Control, mut shutdown: Shutdown) {
     loop {
         let news = tokio::select! {
             () = shutdown.closed() => return,
-            Some((server, observation)) = seen.recv() => News::Seen(server, observation),
+            Some((server, asked, observation)) = seen.recv() => News::Seen(server, asked, observation),
             Ok(()) = draining.changed() => News::Ordered(draining.borrow_and_update().clone()),
+            news = led(&mut lead) => News::Led(news),
         };
-        let now = Instant::now();
         match news {
-            News::Seen(server, observation) => judge.observe(server, observation, now),
+            News::Seen(server, asked, observation) => judge.observe(server, observation, asked),
             News::Ordered(draining) => judge.set_draining(draining),
+            News::Led(news) => {
+                if let Some(lead) = &mut lead {
+                    lead.hear(news, &mut judge).await;
+                }
+            }
         }
-        if let Some(verdict) = judge.verdict(now) {
-            published.replace(verdict);
+        let problems = lead.as_ref().map_or_else(Vec::new, |lead| lead.problems(&judge));
+        published.judge(&mut judge, problems);
+        if let Some(lead) = &mut lead {
+            lead.reopen(&published);
+            lead.advance(&mut judge, &mut published).await;
         }
+    }
+}
+
+/// What the decider hears of; nothing, ever, where there is none.
+async fn led(lead: &mut Option<Lead>) -> LeadNews {
+    match lead {
+        Some(lead) => lead.news().await,
+        None => std::future::pending().await,
     }
 }
 
 /// What the judge must hear of.
 enum News {
-    Seen(ServerId, Observation),
+    Seen(ServerId, Instant, Observation),
     Ordered(Draining),
+    Led(LeadNews),
 }
 
 /// One task for each server, so that one that hangs holds up nobody else. They end with the set.
@@ -112,7 +172,7 @@ fn start_probes(
     tasks: &mut JoinSet<()>,
     doors: &[Door],
     settings: &config::Control,
-) -> mpsc::Receiver<(ServerId, Observation)> {
+) -> mpsc::Receiver<(ServerId, Instant, Observation)> {
     let (sender, seen) = mpsc::channel(doors.len().max(1));
     for (id, door) in (0..).map(ServerId).zip(doors) {
         let probe = Probe::new(door.clone(), settings.timeout);
@@ -129,6 +189,18 @@ struct Published {
 }
 
 impl Published {
+    fn snapshot(&self) -> &topology::Snapshot {
+        &self.last.snapshot
+    }
+
+    /// Publishes what the judge holds to be true now.
+    fn judge(&mut self, judge: &mut Judge, problems: Vec<Problem>) {
+        if let Some(mut verdict) = judge.verdict(Instant::now()) {
+            verdict.problems.extend(problems);
+            self.replace(verdict);
+        }
+    }
+
     fn replace(&mut self, verdict: Verdict) {
         for (kind, text) in changes::between(&self.last, &verdict) {
             tell(&self.events, kind, text);

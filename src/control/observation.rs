@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::semi_sync::{Durability, SemiSync, Variables};
 use crate::flavour::{Flavour, Version};
+use crate::gtid::History;
 
 /// What a probe brought home.
 pub type Observation = Result<Facts, Failure>;
@@ -23,6 +25,15 @@ pub struct Facts {
     pub offline_mode: bool,
     /// `gtid_executed` or `gtid_current_pos`.
     pub gtid: Arc<str>,
+    /// Every transaction it has: `gtid_executed`, or MariaDB's binary log state and replication position. `None`
+    /// where that cannot be read.
+    pub executed: Option<History>,
+    /// MySQL only: what its binary logs no longer hold, so that nobody can fetch it here.
+    pub purged: History,
+    pub durability: Durability,
+    pub semi_sync: SemiSync,
+    /// Since its start.
+    pub uptime: Option<Duration>,
     /// The sources it is configured to replicate from, whether it does so now or not.
     pub channels: Vec<Channel>,
 }
@@ -47,6 +58,22 @@ pub struct Channel {
     pub caught_up: bool,
     pub receiver_error: Option<ThreadError>,
     pub applier_error: Option<ThreadError>,
+    /// What was received, applied or not, as far as the server still knows: MySQL forgets it when it is pointed
+    /// elsewhere, so what it executed belongs to it.
+    pub received: History,
+    pub heard: Heard,
+    /// How often the source says something when it has nothing to say; `None` if never or unknown.
+    pub heartbeat_period: Option<Duration>,
+    /// How long it holds back on purpose what it has received.
+    pub delay: Duration,
+}
+
+/// What moves whenever the source says anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    pub heartbeats: u64,
+    pub log_file: String,
+    pub log_position: u64,
 }
 
 /// The thread that fetches from the source (`Replica_IO_Running`).
@@ -99,9 +126,9 @@ impl FailureKind {
             1040 | 1203 | 1226 => FailureKind::TooManyConnections,
             // Wrong password or schema, host blocked or not allowed, privilege missing, plugin refused,
             // password expired, account locked.
-            1044 | 1045 | 1129 | 1130 | 1142 | 1227 | 1251 | 1275 | 1698 | 1820 | 1862 | 3118 | 4151 => {
-                FailureKind::AccessDenied
-            }
+            // Bad handshake, unknown host name; offline mode; access denied as a proxy user.
+            1042 | 1043 | 1044 | 1045 | 1129 | 1130 | 1142 | 1227 | 1251 | 1275 | 1698 | 1820 | 1862
+            | 3032 | 3118 | 3159 | 4151 => FailureKind::AccessDenied,
             _ => FailureKind::Other,
         }
     }
@@ -152,11 +179,17 @@ pub fn state_sql(version: Version) -> &'static str {
         Flavour::MySql => {
             "SELECT VERSION() AS version, @@GLOBAL.server_id AS server_id, @@GLOBAL.server_uuid AS server_uuid, \
              @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, \
-             @@GLOBAL.offline_mode AS offline_mode, @@GLOBAL.gtid_executed AS gtid"
+             @@GLOBAL.offline_mode AS offline_mode, @@GLOBAL.gtid_executed AS gtid, \
+             @@GLOBAL.gtid_purged AS purged, \
+             (SELECT SUM(COUNT_RECEIVED_HEARTBEATS) FROM performance_schema.replication_connection_status) \
+             AS heartbeats, \
+             (SELECT MAX(HEARTBEAT_INTERVAL) FROM performance_schema.replication_connection_configuration) \
+             AS heartbeat_period"
         }
         Flavour::MariaDb => {
             "SELECT VERSION() AS version, @@GLOBAL.server_id AS server_id, @@GLOBAL.read_only AS read_only, \
-             @@GLOBAL.gtid_current_pos AS gtid"
+             @@GLOBAL.gtid_current_pos AS gtid, @@GLOBAL.gtid_binlog_state AS binlog_state, \
+             @@GLOBAL.gtid_slave_pos AS slave_pos"
         }
     }
 }
@@ -171,12 +204,15 @@ pub fn replication_sql(version: Version) -> &'static str {
     }
 }
 
-/// Puts the answers to `state_sql` and `replication_sql` together; `None` where the first is not what was
-/// asked for.
-pub fn facts(state: &Row, replication: &[Row]) -> Option<Facts> {
+/// Puts the answers to `state_sql`, `replication_sql` and those of `semi_sync` together; `None` where the first is
+/// not what was asked for.
+pub fn facts(state: &Row, replication: &[Row], variables: &[Row]) -> Option<Facts> {
     let version_text = state.get(&["version"])?;
+    let version = Version::parse(version_text);
+    let variables: Vec<(String, String)> = variables.iter().filter_map(named_value).collect();
+    let variables = Variables(&variables);
     Some(Facts {
-        version: Version::parse(version_text),
+        version,
         version_text: version_text.into(),
         server_id: state.number(&["server_id"])?,
         server_uuid: state.get(&["server_uuid"]).filter(|uuid| !uuid.is_empty()).map(Arc::from),
@@ -185,11 +221,38 @@ pub fn facts(state: &Row, replication: &[Row]) -> Option<Facts> {
         offline_mode: state.is_on("offline_mode"),
         // Long sets are shown with line breaks.
         gtid: state.get(&["gtid"]).unwrap_or_default().replace('\n', "").into(),
-        channels: replication.iter().filter_map(channel).collect(),
+        executed: executed(state, version.flavour),
+        purged: state
+            .get(&["purged"])
+            .and_then(|purged| History::parse(version.flavour, purged))
+            .unwrap_or_default(),
+        durability: variables.durability(),
+        semi_sync: variables.semi_sync(),
+        uptime: variables.uptime(),
+        channels: replication.iter().filter_map(|row| channel(row, state, version.flavour)).collect(),
     })
 }
 
-fn channel(row: &Row) -> Option<Channel> {
+/// `SHOW VARIABLES` and `SHOW STATUS` name their columns alike.
+fn named_value(row: &Row) -> Option<(String, String)> {
+    let text = |name| row.get(&[name]).map(str::to_owned);
+    Some((text("Variable_name")?, text("Value")?))
+}
+
+/// MariaDB's binary log state names the last transaction of each server that wrote to it; what came before the log
+/// began is in the position alone.
+fn executed(state: &Row, flavour: Flavour) -> Option<History> {
+    let columns: &[&str] = match flavour {
+        Flavour::MySql => &["gtid"],
+        Flavour::MariaDb => &["gtid", "binlog_state", "slave_pos"],
+    };
+    let histories = columns.iter().map(|column| History::parse(flavour, state.get(&[column])?));
+    // One that is not shown adds nothing; one that cannot be read would be missed.
+    let shown = histories.zip(columns).filter(|(_, column)| state.get(&[column]).is_some());
+    shown.map(|(history, _)| history).try_fold(History::default(), |all, history| Some(all.union(&history?)))
+}
+
+fn channel(row: &Row, state: &Row, flavour: Flavour) -> Option<Channel> {
     let name = row.get(&["Channel_Name", "Connection_name"]).unwrap_or_default();
     // Group replication's own channels have no source.
     if name.starts_with("group_replication_") {
@@ -211,6 +274,25 @@ fn channel(row: &Row) -> Option<Channel> {
         caught_up: caught_up(row),
         receiver_error: thread_error(row, "Last_IO_Errno", "Last_IO_Error"),
         applier_error: thread_error(row, "Last_SQL_Errno", "Last_SQL_Error"),
+        received: row
+            .get(&["Retrieved_Gtid_Set", "Gtid_IO_Pos"])
+            .and_then(|received| History::parse(flavour, received))
+            .unwrap_or_default(),
+        heard: Heard {
+            // MariaDB counts them by channel, MySQL elsewhere.
+            heartbeats: row
+                .number(&["Slave_received_heartbeats"])
+                .or_else(|| state.number(&["heartbeats"]))
+                .unwrap_or(0),
+            log_file: row.get(&["Source_Log_File", "Master_Log_File"]).unwrap_or_default().to_owned(),
+            log_position: read_position(row).unwrap_or(0),
+        },
+        heartbeat_period: row
+            .number::<f64>(&["Slave_heartbeat_period"])
+            .or_else(|| state.number(&["heartbeat_period"]))
+            .filter(|seconds| *seconds > 0.0)
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        delay: Duration::from_secs(row.number(&["SQL_Delay"]).unwrap_or(0)),
     })
 }
 

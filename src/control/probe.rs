@@ -1,6 +1,6 @@
 //! Looks at one server again and again, within a deadline each time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
@@ -9,6 +9,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::door::{self, Door};
 use super::observation::{self, Facts, Failure, FailureKind, Observation};
+use super::semi_sync;
 use crate::flavour::Version;
 use crate::topology::ServerId;
 
@@ -34,21 +35,22 @@ impl Probe {
         mut self,
         server: ServerId,
         interval: Duration,
-        seen: mpsc::Sender<(ServerId, Observation)>,
+        seen: mpsc::Sender<(ServerId, Instant, Observation)>,
     ) {
         let mut schedule = time::interval(interval);
         // A look that took long puts off those after it; bunched, they would count a single silence twice.
         schedule.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             schedule.tick().await;
+            let asked = Instant::now();
             let observation = self.look().await;
-            if seen.send((server, observation)).await.is_err() {
+            if seen.send((server, asked, observation)).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn look(&mut self) -> Observation {
+    pub(super) async fn look(&mut self) -> Observation {
         let answer = time::timeout(self.timeout, self.ask()).await;
         let observation = answer.unwrap_or_else(|_| {
             let text = format!("no answer within {:?}", self.timeout);
@@ -83,8 +85,11 @@ impl Connection {
             self.conn.query_first(observation::state_sql(self.version)).await?;
         let replication: Vec<mysql_async::Row> =
             self.conn.query(observation::replication_sql(self.version)).await?;
-        let replication: Vec<observation::Row> = replication.iter().map(door::row).collect();
-        Ok(state.and_then(|state| observation::facts(&door::row(&state), &replication)))
+        let mut variables: Vec<mysql_async::Row> = self.conn.query(semi_sync::VARIABLES_SQL).await?;
+        variables.extend(self.conn.query::<mysql_async::Row, _>(semi_sync::STATUS_SQL).await?);
+        let rows = |rows: &[mysql_async::Row]| rows.iter().map(door::row).collect::<Vec<observation::Row>>();
+        let (replication, variables) = (rows(&replication), rows(&variables));
+        Ok(state.and_then(|state| observation::facts(&door::row(&state), &replication, &variables)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::Health;
-use super::observation::{Channel, Facts, Failure, FailureKind, Receiver};
+use super::observation::{Channel, Facts, Failure, FailureKind, Heard, Receiver};
 use crate::topology::{Exclusion, Standing};
 
 /// What the judge keeps about a server between probes.
@@ -19,6 +19,13 @@ pub struct Watched {
     pub measured: Option<(Instant, Duration)>,
     /// Until when there was nothing newer to be had, because the primary was dead.
     pub excused: Option<Instant>,
+    /// Whether the last probe was a good one.
+    pub answered: bool,
+    /// When the last probe was sent, and the last good one.
+    pub asked: Option<Instant>,
+    pub answered_at: Option<Instant>,
+    /// What its source last said, and when that was new.
+    pub heard: Option<(Heard, Instant)>,
 }
 
 /// A server's part in the cluster, as lineage has it.
@@ -37,7 +44,22 @@ pub enum Part {
     Stray,
 }
 
+/// A replica has not heard from its source for so long: then the source is silent.
+const SILENCE: Duration = Duration::from_secs(3);
+
 impl Watched {
+    /// Whether this replica hears from the source of that channel. Where its source never says anything unasked,
+    /// an open connection has to do.
+    pub fn hears(&self, channel: &Channel) -> bool {
+        if channel.receiver != Receiver::Running {
+            return false;
+        }
+        let Some(period) = channel.heartbeat_period else { return true };
+        let limit = SILENCE.max(period * 5 / 2);
+        let (Some((_, since)), Some(asked)) = (&self.heard, self.answered_at) else { return true };
+        asked.saturating_duration_since(*since) <= limit
+    }
+
     /// The verdict, the gravest reason first. `channel` is where the server replicates from.
     pub fn standing(
         &self,

@@ -23,12 +23,22 @@ pub struct Options {
     pub server_options: Vec<String>,
     /// Further options for the replicas alone.
     pub replica_options: Vec<String>,
+    /// Commits wait until a replica has them, and whatever was acknowledged survives the primary. Without a replica
+    /// they wait for ever.
+    pub semi_sync: bool,
 }
 
 impl Options {
     /// One primary and two replicas in a temporary folder.
     pub fn new(flavour: Option<Flavour>) -> Self {
-        Self { flavour, replicas: 2, keep: None, server_options: Vec::new(), replica_options: Vec::new() }
+        Self {
+            flavour,
+            replicas: 2,
+            keep: None,
+            server_options: Vec::new(),
+            replica_options: Vec::new(),
+            semi_sync: false,
+        }
     }
 }
 
@@ -40,6 +50,8 @@ pub struct Cluster {
     pub replicas: Vec<Server>,
     /// Where everything lives.
     pub folder: PathBuf,
+    /// Whether commits wait for replicas.
+    pub semi_sync: bool,
     kept: bool,
     // Last: dropped after the servers, it removes their folder.
     _guard: Guard,
@@ -79,6 +91,7 @@ impl Cluster {
             primary,
             replicas: servers,
             folder,
+            semi_sync: options.semi_sync,
             kept,
             _guard: guard,
             _claim: claim,
@@ -86,6 +99,10 @@ impl Cluster {
         for replica in &cluster.replicas {
             replication::attach(replica, &cluster.primary, flavour).await?;
             progress(&format!("{} replicates from the primary", replica.name));
+        }
+        if options.semi_sync {
+            replication::wait_for_replicas(&cluster.primary, flavour).await?;
+            progress("commits on the primary wait until a replica has them");
         }
         Ok(cluster)
     }
@@ -196,6 +213,9 @@ fn launch(index: usize, folder: &Path, programs: &Programs, options: &Options) -
     let name = name(index);
     let port = ports::free().ok_or_else(|| Error::NoPort { name: name.clone() })?;
     let mut own = vec![format!("--server-id={}", index + 1)];
+    if options.semi_sync {
+        own.extend(replication::semi_sync_options(programs.version.flavour, index > 0));
+    }
     own.extend(options.server_options.iter().cloned());
     if index > 0 {
         own.push("--read-only=ON".to_owned());

@@ -58,7 +58,7 @@ fn statements(port: u16, flavour: Flavour) -> [String; 3] {
             format!(
                 "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={port}, SOURCE_USER='{user}', \
                  SOURCE_PASSWORD='{password}', SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1, \
-                 SOURCE_RETRY_COUNT=86400, GET_SOURCE_PUBLIC_KEY=1"
+                 SOURCE_RETRY_COUNT=86400, SOURCE_HEARTBEAT_PERIOD=1, GET_SOURCE_PUBLIC_KEY=1"
             ),
             "START REPLICA".to_owned(),
         ],
@@ -66,11 +66,46 @@ fn statements(port: u16, flavour: Flavour) -> [String; 3] {
             "STOP SLAVE".to_owned(),
             format!(
                 "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, MASTER_USER='{user}', \
-                 MASTER_PASSWORD='{password}', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1"
+                 MASTER_PASSWORD='{password}', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, \
+                 MASTER_HEARTBEAT_PERIOD=1"
             ),
             "START SLAVE".to_owned(),
         ],
     }
+}
+
+/// What servers are started with that may have to wait for one another. The side that waits is switched on later.
+pub(super) fn semi_sync_options(flavour: Flavour, acknowledges: bool) -> Vec<String> {
+    let options: &[&str] = match flavour {
+        Flavour::MySql => &[
+            "--plugin-load-add=semisync_source.so",
+            "--plugin-load-add=semisync_replica.so",
+            "--loose-rpl-semi-sync-source-timeout=86400000",
+            // Else what was received and acknowledged is fetched anew after a restart, from a primary that may be
+            // gone by then.
+            "--relay-log-recovery=OFF",
+        ],
+        Flavour::MariaDb => {
+            &["--rpl-semi-sync-master-timeout=86400000", "--rpl-semi-sync-master-wait-point=AFTER_SYNC"]
+        }
+    };
+    let acknowledge = match flavour {
+        Flavour::MySql => "--loose-rpl-semi-sync-replica-enabled=ON",
+        Flavour::MariaDb => "--rpl-semi-sync-slave-enabled=ON",
+    };
+    let durable = ["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
+    let acknowledge = acknowledges.then_some(acknowledge);
+    options.iter().copied().chain(durable).chain(acknowledge).map(str::to_owned).collect()
+}
+
+/// Lets commits wait until a replica has them.
+pub(super) async fn wait_for_replicas(primary: &Server, flavour: Flavour) -> Result<(), Error> {
+    let mut conn = primary.connect(ROOT).await?;
+    let enable = match flavour {
+        Flavour::MySql => "SET GLOBAL rpl_semi_sync_source_enabled = ON",
+        Flavour::MariaDb => "SET GLOBAL rpl_semi_sync_master_enabled = ON",
+    };
+    conn.query_drop(enable).await.map_err(primary.sql())
 }
 
 async fn running(replica: &Server, conn: &mut Conn, flavour: Flavour) -> Result<(), Error> {

@@ -260,6 +260,8 @@ const COMMON: &[&str] = &[
 
 /// The performance schema stays on for its replication tables, which probes read; its instruments stay off.
 const MYSQL: &[&str] = &[
+    // A replica notices within seconds that its source says nothing any more.
+    "--replica-net-timeout=4",
     "--mysqlx=OFF",
     // 9.7.4: its thread spins for eight seconds when the server is shut down.
     "--event-scheduler=OFF",
@@ -277,6 +279,7 @@ const MYSQL: &[&str] = &[
 ];
 
 const MARIADB: &[&str] = &[
+    "--slave-net-timeout=4",
     "--pid-file=server.pid",
     "--ssl-ca=ca.pem",
     "--ssl-cert=server-cert.pem",

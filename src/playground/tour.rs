@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use super::accounts::REPLICATION;
 use super::{APP, CONTROL, Cluster, Error, Options, Progress};
-use crate::config::{Config, Secret, Server, User};
+use crate::config::{Config, FailoverMode, Secret, Server, User};
 
 /// Name and password of the admin port.
 const ADMIN: &str = "admin";
@@ -51,14 +52,13 @@ pub fn config(cluster: &Cluster, port: u16) -> Result<Config, Error> {
     fs::create_dir_all(&config.data_dir).map_err(Error::file(&config.data_dir))?;
     config.cluster.servers = cluster
         .servers()
-        .map(|server| Server {
-            name: server.name.clone(),
-            address: server.address(),
-            weight: 1,
-            draining: false,
-            proxy_protocol: false,
-        })
+        .map(|server| Server { name: server.name.clone(), ..Server::plain(server.address()) })
         .collect();
+    if cluster.semi_sync {
+        config.failover.mode = FailoverMode::Automatic;
+        config.failover.replication_user = REPLICATION.user.to_owned();
+        config.failover.replication_password = Secret::new(REPLICATION.password);
+    }
     config.cluster.control.user = CONTROL.user.to_owned();
     config.cluster.control.password = Secret::new(CONTROL.password);
     // A new table or routine is used at once by people who try things.

@@ -244,7 +244,10 @@ impl Session {
             }
             (Work::Text(TextWork::Deallocate(known)), _) if !failed => {
                 self.carried.remove_text(&known.statement.name);
-                lease.forget_text(&known.statement.name);
+                // Another session's of that name was left alone.
+                if lease.has_text(&known.statement) {
+                    lease.forget_text(&known.statement.name);
+                }
             }
             // What cannot be parsed does nothing.
             (_, Some(Effect::Assigns(_))) if error.is_some_and(|error| error.code == code::PARSE_ERROR) => {}

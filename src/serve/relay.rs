@@ -154,6 +154,10 @@ impl Passage<'_> {
     /// Looks at all that has come from the server and writes it to the client, in one write where nothing
     /// needs changing.
     async fn pass_what_came(&mut self, backend: &mut Backend, request: &Request) -> Result<Pass, Failure> {
+        if backend.is_fenced() {
+            // It may have come before the way was closed; but what a primary that was says counts no more.
+            return Err(self.server_failure(io::ErrorKind::ConnectionAborted.into()));
+        }
         let mut at = 0;
         let over = loop {
             let Progress { forward, event } = match self.tracker.advance(&backend.conn.channel.input()[at..])

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::carried::Carried;
 use super::house::House;
@@ -20,7 +20,7 @@ use super::split::Split;
 use super::state::{Follow, InsertId, LastResult, StatsMemo, dialect_of, is_serializable};
 use crate::backend::{Key, Lease, Opening, Settings, UserVariables, Wanted};
 use crate::consistency::Consistency;
-use crate::flavour::Version;
+use crate::flavour::{Flavour, Version};
 use crate::net::{Channel, PeerAddress};
 use crate::route::{Seen, SessionState};
 use crate::sql::{Dialect, PinSet};
@@ -58,6 +58,8 @@ pub(super) struct Session {
     /// A stable hash of the client's address.
     pub(super) client_hash: u64,
     pub(super) draining: bool,
+    /// How long the client said it may be silent: `SET wait_timeout`.
+    patience: Option<Duration>,
 }
 
 /// Why a session ends.
@@ -71,6 +73,8 @@ pub(super) enum End {
     Killed,
     Drained,
     IdleTooLong,
+    /// Silent for longer than its own `wait_timeout`.
+    WaitedTooLong,
     /// The client has been told that its state is lost with a server.
     StateLost,
     /// COM_CHANGE_USER: the session ends, the connection goes on with another.
@@ -143,6 +147,7 @@ impl Session {
             finished: None,
             client_hash: client_hash(peer),
             draining: false,
+            patience: None,
             house,
         }
     }
@@ -197,7 +202,15 @@ impl Session {
                     Poll::Pending => Poll::Pending,
                 }
             });
-            match woken.await {
+            let woken = match self.patience {
+                None => woken.await,
+                // Boxed: few set it.
+                Some(limit) => match Box::pin(tokio::time::timeout(limit, woken)).await {
+                    Ok(woken) => woken,
+                    Err(_) => return Err(End::WaitedTooLong),
+                },
+            };
+            match woken {
                 Woken::Came(Ok(0)) => return Err(End::ClientGone(io::ErrorKind::UnexpectedEof.into())),
                 Woken::Came(Ok(_)) => {}
                 Woken::Came(Err(error)) => return Err(End::ClientGone(error)),
@@ -312,10 +325,19 @@ impl Session {
     /// Says why the session ends, where the client would otherwise not know.
     async fn say_goodbye(&mut self, end: &End) {
         let error = match end {
+            // As the servers do: MariaDB says nothing.
+            End::WaitedTooLong if self.version.flavour == Flavour::MariaDb => {
+                return self.client.shutdown().await;
+            }
             End::Drained => ErrPacket::new(code::SERVER_SHUTDOWN, "Server shutdown in progress"),
             End::IdleTooLong => ErrPacket::new(
                 code::CLIENT_INTERACTION_TIMEOUT,
                 "The client was disconnected by the server because of inactivity.",
+            ),
+            End::WaitedTooLong => ErrPacket::new(
+                code::CLIENT_INTERACTION_TIMEOUT,
+                "The client was disconnected by the server because of inactivity. See wait_timeout and \
+                 interactive_timeout for configuring this behavior.",
             ),
             End::Killed => ErrPacket::new(code::QUERY_INTERRUPTED, "Connection was killed"),
             // It can still be told that it sent what is no frame.
@@ -415,6 +437,7 @@ impl Session {
         let settings = &self.wanted.settings;
         self.state.serializable = is_serializable(settings, defaults.as_deref());
         self.dialect = dialect_of(settings, defaults.as_deref(), self.version, self.wanted.key.collation);
+        self.patience = settings.wait_timeout().filter(|limit| *limit < self.house.listen.idle_timeout);
     }
 
     /// What the end of a reply says of the session, for routing.

@@ -34,12 +34,10 @@ const ONLY: &str = "";
 /// result, nameless if need be.
 pub fn hold_changes(text: &[u8], dialect: &Dialect, schema: Option<&str>, pins: PinSet) -> Vec<HoldChange> {
     let mut reader = Reader { dialect, schema: schema.filter(|name| is_plain(name)), changes: Vec::new() };
-    if text.len() <= TEXT_MAX {
-        reader.read(text);
-    }
+    let whole = text.len() <= TEXT_MAX && reader.read(text);
     let mut changes = reader.changes;
     for cause in pins.intersection(PinSet::NAMED).iter() {
-        if !changes.iter().any(|change| change.cause() == cause) {
+        if !whole || !changes.iter().any(|change| change.cause() == cause) {
             changes.push(HoldChange::Takes(cause, None));
         }
     }
@@ -65,7 +63,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn read(&mut self, text: &'a [u8]) {
+    /// False where there may be more than was read.
+    fn read(&mut self, text: &'a [u8]) -> bool {
         let mut lexer = Lexer::new(text, self.dialect);
         let mut tokens = Vec::new();
         loop {
@@ -73,7 +72,7 @@ impl<'a> Reader<'a> {
             if matches!(token.kind, TokenKind::Semicolon | TokenKind::End) {
                 let statement = Words { text, tokens: &tokens };
                 if !statement.is_empty() && !self.statement(statement) {
-                    break;
+                    return false;
                 }
                 tokens.clear();
                 if token.kind == TokenKind::End {
@@ -86,6 +85,7 @@ impl<'a> Reader<'a> {
         if lexer.is_odd() {
             self.changes.clear();
         }
+        !lexer.is_odd()
     }
 
     /// False where what follows cannot be told from the body of a stored program.
@@ -196,13 +196,15 @@ impl<'a> Reader<'a> {
     /// GET_LOCK and its kin, wherever they are called.
     fn locks(&mut self, words: Words<'_>) {
         for at in 0..words.tokens.len() {
-            if words.kind(at) != TokenKind::Word || words.kind(at + 1) != TokenKind::Open {
+            if words.kind(at + 1) != TokenKind::Open {
                 continue;
             }
-            let word = words.lower(at);
-            match functions::call(word.get(), words.tokens[at + 1].gap, self.dialect.version) {
+            // In quotes it is the same function.
+            let Some(word) = words.name_part(at).map(|name| name.to_ascii_lowercase()) else { continue };
+            let gap = words.kind(at) == TokenKind::Word && words.tokens[at + 1].gap;
+            match functions::call(word.as_bytes(), gap, self.dialect.version) {
                 // Those of the locking service are not let go of by RELEASE_ALL_LOCKS.
-                Call::TakesLock if word.get() != b"get_lock" => {
+                Call::TakesLock if word != "get_lock" => {
                     self.push(HoldChange::Takes(PinCause::Unknown, None));
                 }
                 Call::TakesLock => {
@@ -210,7 +212,7 @@ impl<'a> Reader<'a> {
                     // It may not have got it.
                     self.push(HoldChange::Ask(PinCause::UserLock));
                 }
-                Call::TouchesLock if word.get() != b"release_lock" => {}
+                Call::TouchesLock if word != "release_lock" => {}
                 Call::TouchesLock => self.push(HoldChange::Ask(PinCause::UserLock)),
                 Call::ReleasesAllLocks => {
                     // Called for certain where nothing else is said.
@@ -278,7 +280,8 @@ impl Assignments<'_> {
                 // Nothing of these is told by name, or another cause.
                 (TokenKind::Word, b"names" | b"character" | b"charset" | b"char") if !assigned => {}
                 (TokenKind::Word, b"password" | b"default" | b"role" | b"transaction") if !assigned => {
-                    return true;
+                    // Of what stands behind it, nothing is read.
+                    return self.steps.is_empty();
                 }
                 (TokenKind::Word | TokenKind::SystemVariable | TokenKind::Quoted, _) => {
                     if !self.variable(dialect) {

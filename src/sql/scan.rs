@@ -415,6 +415,11 @@ impl<'a> Scan<'a> {
 
     fn called(&mut self, name: &Item<'a>, paren: &Item<'a>) {
         if self.before[1].kind == TokenKind::Dot || name.kind == TokenKind::Quoted {
+            // In quotes a builtin may be called as well.
+            let plain = unquoted(name.bytes).to_lowercase();
+            if functions::call(plain.as_bytes(), false, self.version) == Call::TakesLock {
+                self.pin(PinCause::UserLock);
+            }
             return self.called_stored(name);
         }
         let what = || Arc::from(String::from_utf8_lossy(name.bytes).to_uppercase());

@@ -132,6 +132,8 @@ pub enum Exclusion {
     ReadOnly,
     /// Its `offline_mode` is on: it would turn applications away.
     Offline,
+    /// It was the primary, and another is being made, or it is being made so again.
+    Fenced,
 }
 
 impl fmt::Display for Role {
@@ -181,6 +183,7 @@ impl fmt::Display for Exclusion {
             Exclusion::SecondPrimary => f.write_str("more than one server looks like a primary"),
             Exclusion::ReadOnly => f.write_str("read_only is on, so it takes no writes"),
             Exclusion::Offline => f.write_str("offline_mode is on"),
+            Exclusion::Fenced => f.write_str("closed while the primary changes"),
         }
     }
 }

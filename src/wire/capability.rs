@@ -36,7 +36,7 @@ pub const QUERY_ATTRIBUTES: u32 = 1 << 27;
 pub const MULTI_FACTOR_AUTHENTICATION: u32 = 1 << 28;
 
 /// MariaDB's own flags. On the wire they stand in a field of their own, which is there where LONG_PASSWORD is not;
-/// here they take the place of two that clients keep for themselves (servers send them all the same, and nobody looks).
+/// here they take bits of the other field that mean nothing between peers (clients keep options of their own in them).
 /// COM_STMT_BULK_EXECUTE.
 pub const MARIADB_BULK: u32 = 1 << 30;
 /// Column definitions name types beyond those of the protocol.

@@ -84,6 +84,34 @@ impl ExecuteHead {
         Ok(head)
     }
 
+    /// The values, where all are texts or NULL; `types` as they were given last.
+    pub fn texts(&self, payload: &[u8], types: &[u8], names: bool) -> Result<Vec<Option<String>>, Malformed> {
+        let Some(flag_at) = self.types_flag_at else { return Ok(Vec::new()) };
+        let mut kinds = Vec::new();
+        let mut cursor = Cursor::new(types);
+        while !cursor.is_empty() {
+            kinds.push(cursor.u16()? & 0xFF);
+            if names {
+                cursor.lenenc_bytes()?;
+            }
+        }
+        let nulls_at = flag_at.checked_sub(kinds.len().div_ceil(8)).ok_or(Malformed("no place for NULLs"))?;
+        let values_at = self.types.as_ref().map_or(flag_at + 1, |types| types.end);
+        let mut values = Cursor::new(payload.get(values_at..).ok_or(Malformed("no values"))?);
+        let text = |(at, kind): (usize, u16)| {
+            if payload[nulls_at + at / 8] & (1 << (at % 8)) != 0 || kind == TYPE_NULL {
+                return Ok(None);
+            }
+            if !TEXT_TYPES.contains(&kind) {
+                return Err(Malformed("a parameter that is no text"));
+            }
+            let bytes = values.lenenc_bytes()?;
+            let text = std::str::from_utf8(bytes).map_err(|_| Malformed("a text that is not UTF-8"))?;
+            Ok(Some(text.to_owned()))
+        };
+        kinds.into_iter().enumerate().map(text).collect()
+    }
+
     /// As `parse`, of MariaDB's COM_STMT_BULK_EXECUTE.
     pub fn parse_bulk(payload: &[u8], parameters: u16) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(payload);
@@ -116,37 +144,6 @@ impl ExecuteHead {
         }
     }
 
-    /// The values, where all are texts or NULL; `types` as they were given last.
-    pub fn texts(&self, payload: &[u8], types: &[u8], names: bool) -> Result<Vec<Option<String>>, Malformed> {
-        if self.types_flag & BULK_SEND_TYPES != 0 {
-            return Err(Malformed("many rows of values"));
-        }
-        let Some(flag_at) = self.types_flag_at else { return Ok(Vec::new()) };
-        let mut kinds = Vec::new();
-        let mut cursor = Cursor::new(types);
-        while !cursor.is_empty() {
-            kinds.push(cursor.u16()? & 0xFF);
-            if names {
-                cursor.lenenc_bytes()?;
-            }
-        }
-        let nulls_at = flag_at.checked_sub(kinds.len().div_ceil(8)).ok_or(Malformed("no place for NULLs"))?;
-        let values_at = self.types.as_ref().map_or(flag_at + 1, |types| types.end);
-        let mut values = Cursor::new(payload.get(values_at..).ok_or(Malformed("no values"))?);
-        let text = |(at, kind): (usize, u16)| {
-            if payload[nulls_at + at / 8] & (1 << (at % 8)) != 0 || kind == TYPE_NULL {
-                return Ok(None);
-            }
-            if !TEXT_TYPES.contains(&kind) {
-                return Err(Malformed("a parameter that is no text"));
-            }
-            let bytes = values.lenenc_bytes()?;
-            let text = std::str::from_utf8(bytes).map_err(|_| Malformed("a text that is not UTF-8"))?;
-            Ok(Some(text.to_owned()))
-        };
-        kinds.into_iter().enumerate().map(text).collect()
-    }
-
     /// The command with the types put in that its sender left out.
     pub fn with_types(&self, payload: &[u8], types: &[u8]) -> Option<Vec<u8>> {
         let at = self.types_flag_at?;
@@ -176,7 +173,8 @@ mod tests {
         let (types, values) = ([3, 0, 0xFD, 0], [1, 0, 0, 0, 1, b'x']);
         let full = execute(1, &types, &values);
         let head = ExecuteHead::parse(&full, 2, 0).expect("well-formed");
-        assert_eq!((head.wants_cursor, head.types_flag_at, head.types), (false, Some(11), Some(12..16)));
+        assert_eq!((head.wants_cursor, head.names, head.types_flag_at), (false, false, Some(11)));
+        assert_eq!(head.types, Some(12..16));
         let bare = execute(0, &[], &values);
         let head = ExecuteHead::parse(&bare, 2, 0).expect("well-formed");
         assert_eq!(head.types, None);
@@ -210,7 +208,8 @@ mod tests {
         payload.extend_from_slice(&[3, 0, 0, 0xFD, 0, 1, b'a']);
         payload.extend_from_slice(&[9, 9]);
         let head = ExecuteHead::parse(&payload, 1, capability::QUERY_ATTRIBUTES).expect("well-formed");
-        assert_eq!((head.wants_cursor, head.types_flag_at, head.types), (true, Some(12), Some(13..20)));
+        assert_eq!((head.wants_cursor, head.names, head.types_flag_at), (true, true, Some(12)));
+        assert_eq!(head.types, Some(13..20));
     }
 
     #[test]

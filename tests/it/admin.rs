@@ -118,13 +118,7 @@ pub(crate) fn snapshot() -> Snapshot {
 
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
-    let server = |id: u16| Server {
-        name: format!("db{id}"),
-        address: format!("10.0.0.{id}:3306"),
-        weight: 1,
-        draining: false,
-        proxy_protocol: false,
-    };
+    let server = |id: u16| Server { name: format!("db{id}"), ..Server::plain(format!("10.0.0.{id}:3306")) };
     config.cluster.servers = (1..=3).map(server).collect();
     config.cluster.control.user = "pointsman".to_owned();
     config.cluster.control.password = Secret::new("control-secret");
@@ -184,6 +178,7 @@ fn view() -> View {
         sessions: sessions(),
         pins: pins(),
         digests: digests(),
+        failover: Default::default(),
         events: events(),
         counters: vec![
             ("accepted", 120, "Connections accepted."),
@@ -213,7 +208,7 @@ fn sessions() -> Vec<SessionView> {
         id,
         user: user.into(),
         peer: SocketAddr::from(([10, 1, 0, id as u8], 40_000)).into(),
-        program: (id % 2 == 0).then(|| "billing".into()),
+        program: id.is_multiple_of(2).then(|| "billing".into()),
         schema: Some("shop".into()),
         activity,
         since: Duration::from_millis(1_250),

@@ -14,7 +14,7 @@ fn parse(text: &str) -> Result<Config, Complaints> {
         folder: Path::new("/etc/pointsman"),
         variable: &|name| match name {
             "POINTSMAN_PASSWORD" => Some("from the environment".to_owned()),
-            "APP_PASSWORD" | "OPERATOR_PASSWORD" => Some("secret".to_owned()),
+            "APP_PASSWORD" | "OPERATOR_PASSWORD" | "REPLICATION_PASSWORD" => Some("secret".to_owned()),
             _ => None,
         },
         read: &|path| match path.to_str() {

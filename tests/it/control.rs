@@ -7,9 +7,11 @@ use pointsman::config::{self, Config};
 use pointsman::control::changes;
 use pointsman::control::judge::{Judge, Verdict};
 use pointsman::control::observation::{
-    Channel, Facts, Failure, FailureKind, Observation, Receiver, ThreadError,
+    Channel, Facts, Failure, FailureKind, Heard, Observation, Receiver, ThreadError,
 };
+use pointsman::control::semi_sync::{Durability, SemiSync};
 use pointsman::flavour::{Flavour, Version};
+use pointsman::gtid::History;
 use pointsman::topology::{ServerId, Standing};
 
 use crate::cases;
@@ -118,13 +120,8 @@ impl World {
         for name in names {
             let writes = name.ends_with('*');
             let name = name.trim_end_matches('*').to_owned();
-            self.config.servers.push(config::Server {
-                name: name.clone(),
-                address: format!("{name}:3306"),
-                weight: 1,
-                draining: false,
-                proxy_protocol: false,
-            });
+            let address = format!("{name}:3306");
+            self.config.servers.push(config::Server { name: name.clone(), ..config::Server::plain(address) });
             self.servers.push(FakeServer {
                 source: primary.filter(|_| !writes).map(str::to_owned),
                 name,
@@ -245,6 +242,11 @@ impl World {
             super_read_only: false,
             offline_mode: server.offline,
             gtid: "".into(),
+            executed: Some(History::default()),
+            purged: History::default(),
+            durability: Durability::default(),
+            semi_sync: SemiSync::default(),
+            uptime: None,
             channels: server.source.iter().map(|source| self.channel(server, source)).collect(),
         })
     }
@@ -275,6 +277,10 @@ impl World {
             caught_up: server.backlog.is_none(),
             receiver_error: server.receiver_stopped.clone().flatten(),
             applier_error: server.applier_stopped.clone().flatten(),
+            received: History::default(),
+            heard: Heard::default(),
+            heartbeat_period: None,
+            delay: Duration::ZERO,
         }
     }
 

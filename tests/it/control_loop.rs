@@ -49,10 +49,7 @@ fn cluster(servers: &[(&str, SocketAddr)]) -> config::Cluster {
     let mut cluster = Config::default().cluster;
     let server = |(name, address): &(&str, SocketAddr)| config::Server {
         name: (*name).to_owned(),
-        address: address.to_string(),
-        weight: 1,
-        draining: false,
-        proxy_protocol: false,
+        ..config::Server::plain(address.to_string())
     };
     cluster.servers = servers.iter().map(server).collect();
     cluster.control.user = "control".to_owned();

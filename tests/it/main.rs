@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod control;
 mod control_loop;
+mod failover;
 mod login;
 mod observation;
 mod tidy;

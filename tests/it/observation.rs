@@ -4,14 +4,16 @@ use pointsman::control::observation::{Row, facts};
 
 use crate::cases;
 
-/// Each case is the output of `mysql --vertical` for the state statement, then for the replication statement.
+/// Each case is the output of `mysql --vertical` for the state statement, then for the replication
+/// statement, then for the variables.
 #[test]
 fn recorded_rows() {
     cases::run("observation", |input| {
         let mut rows = input.split("***\n").filter_map(row);
         let Some(state) = rows.next() else { return "no row".to_owned() };
-        let replication: Vec<Row> = rows.collect();
-        match facts(&state, &replication) {
+        let is_variable = |row: &Row| row.0.first().is_some_and(|(name, _)| name == "Variable_name");
+        let (variables, replication): (Vec<Row>, Vec<Row>) = rows.partition(is_variable);
+        match facts(&state, &replication, &variables) {
             Some(facts) => format!("{facts:#?}"),
             None => "not what was asked for".to_owned(),
         }

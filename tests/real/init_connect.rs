@@ -48,6 +48,8 @@ async fn init_connect_is_run_for_every_session(flavour: Flavour) -> Result<()> {
         alone.push(Conn::new(cluster.primary.opts(APP).db_name(Some("app"))).await?);
         through.push(proxy.connect().await?);
     }
+    let set: Option<(u64, u64)> = alone[0].query_first("SELECT @@sql_select_limit, @from_init").await?;
+    ensure!(set == Some((7, 5)), "it was not run: {set:?}");
     for (who, statement) in SAID {
         let should: Vec<mysql_async::Row> = alone[who].query(statement).await?;
         let is: Vec<mysql_async::Row> = through[who].query(statement).await?;

@@ -25,6 +25,7 @@ both![
     many_clients_share_few_connections,
     idle_clients_hold_no_connection,
     silent_clients_are_told_and_closed,
+    a_session_ends_by_its_own_wait_timeout,
     draining_lets_transactions_finish,
     draining_ends_in_time,
 ];
@@ -219,6 +220,27 @@ async fn silent_clients_are_told_and_closed(flavour: Flavour) -> Result<()> {
     let mut conn = cluster.primary.connect(ROOT).await?;
     let count = "SELECT COUNT(*) FROM app.fruit WHERE name = 'never committed' FOR UPDATE";
     assert_eq!(conn.query_first(count).await?, Some(0));
+    Ok(())
+}
+
+/// Asked of the server itself too: it says the same, or nothing.
+async fn a_session_ends_by_its_own_wait_timeout(flavour: Flavour) -> Result<()> {
+    let cluster = shared(flavour).await?;
+    let proxy = Proxy::start(cluster, |_| {}).await?;
+    let mut last_words = Vec::new();
+    for port in [cluster.primary.port, proxy.running.front.port()] {
+        let mut client = Raw::connect(port, APP, Some("app")).await?;
+        client.query("SET wait_timeout = 1").await?;
+        assert_eq!(client.column("SELECT @@wait_timeout").await?, ["1"]);
+        let since = Instant::now();
+        let said = client.conn.channel.read_message(1000).await.ok();
+        assert!(client.is_closed().await);
+        assert!(since.elapsed() >= Duration::from_millis(900), "{:?}", since.elapsed());
+        last_words.push(said);
+    }
+    assert_eq!(last_words[0], last_words[1]);
+    // Connections that a server closes so soon are not for the next session.
+    assert_eq!(proxy.connect().await?.query_first("SELECT @@wait_timeout").await?, Some(28_800));
     Ok(())
 }
 

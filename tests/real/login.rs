@@ -205,7 +205,9 @@ fn client(flavour: Flavour) -> Result<(PathBuf, Vec<String>)> {
 async fn command_lines_log_in(flavour: Flavour) -> Result<()> {
     let (_, proxy) = house(flavour).await?;
     let port = proxy.running.front.port();
-    let over: [(Flavour, &str, &[&str]); 4] = [
+    let over: [(Flavour, &str, &[&str]); 5] = [
+        // As clients of MySQL come, since mysql_native_password is gone.
+        (Flavour::MySql, "TLS without plugins", &["--ssl-mode=REQUIRED", "--plugin-dir=/nowhere"]),
         (Flavour::MySql, "TLS", &["--ssl-mode=REQUIRED"]),
         (Flavour::MySql, "RSA", &["--ssl-mode=DISABLED", "--get-server-public-key"]),
         (Flavour::MariaDb, "TLS", &["--ssl"]),

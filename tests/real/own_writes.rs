@@ -9,7 +9,7 @@ use pointsman::config::Consistency;
 use pointsman::flavour::Flavour;
 use pointsman::playground::{APP, Cluster, Options, ROOT};
 
-use crate::brake::Brake;
+use crate::brake::{Brake, Pace};
 use crate::clusters::{both, private, schema, shared};
 use crate::through::{Proxy, shared_proxy};
 
@@ -33,7 +33,8 @@ async fn own_writes_are_read_on_late_replicas(flavour: Flavour) -> Result<()> {
         setup.query_drop(format!("INSERT INTO t VALUES ({id}, 0)")).await?;
     }
     cluster.wait_applied().await?;
-    let _brake = Brake::on(&cluster, "own.t").await?;
+    let brake = Brake::on(&cluster, "own.t").await?;
+    let pace = Pace::of(&cluster, "own", Duration::from_millis(500)).await?;
     let start = |consistency| {
         Proxy::start(&cluster, move |config| {
             config.routing.consistency = consistency;
@@ -43,25 +44,26 @@ async fn own_writes_are_read_on_late_replicas(flavour: Flavour) -> Result<()> {
         })
     };
     let proxy = start(Consistency::Eventual).await?;
-    let eventual = play(&proxy, rounds.min(100)).await?;
+    let eventual = play(&proxy, &pace, rounds.min(100)).await?;
     eventual.print(flavour, Consistency::Eventual);
     assert!(
         eventual.stale > eventual.reads / 20,
         "the replicas are not late enough for this test to mean anything"
     );
     let proxy = start(Consistency::Session).await?;
-    let session = play(&proxy, rounds).await?;
+    let session = play(&proxy, &pace, rounds).await?;
     session.print(flavour, Consistency::Session);
-    assert_eq!(session.stale, 0);
-    assert!(session.on_replicas > session.reads / 100, "{} of {}", session.on_replicas, session.reads);
     let counters = &proxy.running.house.counters;
     for (name, value, _) in counters.all().iter().filter(|(name, ..)| name.starts_with("causal")) {
         eprintln!("  {name} {value}");
     }
+    assert_eq!(session.stale, 0);
+    assert!(session.on_replicas > session.reads / 100, "{} of {}", session.on_replicas, session.reads);
     let on_replicas = counters.causal_known.load(Relaxed) + counters.causal_awaited.load(Relaxed);
     let on_primary = counters.causal_timed_out.load(Relaxed) + counters.causal_at_once.load(Relaxed);
     assert_eq!(on_replicas, session.on_replicas, "each was counted, and by the way it took");
     assert_eq!(on_primary, session.reads - session.on_replicas);
+    drop((brake, pace));
     cluster.stop().await;
     Ok(())
 }
@@ -93,12 +95,12 @@ impl Played {
 }
 
 /// Sessions run side by side, so that all wait at once.
-async fn play(proxy: &Proxy, rounds: u64) -> Result<Played> {
+async fn play(proxy: &Proxy, pace: &Pace, rounds: u64) -> Result<Played> {
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for id in 0..SESSIONS {
         let opts = proxy.opts(APP).db_name(Some("own"));
-        tasks.spawn(play_one(opts, id, rounds));
+        tasks.spawn(play_one(opts, pace.clone(), id, rounds));
     }
     let mut all = Played::default();
     while let Some(one) = tasks.join_next().await {
@@ -111,7 +113,7 @@ async fn play(proxy: &Proxy, rounds: u64) -> Result<Played> {
     Ok(Played { took: started.elapsed(), ..all })
 }
 
-async fn play_one(opts: mysql_async::OptsBuilder, id: u32, rounds: u64) -> Result<Played> {
+async fn play_one(opts: mysql_async::OptsBuilder, pace: Pace, id: u32, rounds: u64) -> Result<Played> {
     let mut conn = mysql_async::Conn::new(opts).await?;
     let mut played = Played::default();
     let mut others = 0;
@@ -124,6 +126,7 @@ async fn play_one(opts: mysql_async::OptsBuilder, id: u32, rounds: u64) -> Resul
         format!("SELECT @@server_id, n, (SELECT n FROM t WHERE id = {neighbour}) FROM t WHERE id = {id}");
     for round in 1..=rounds {
         let written = before + round;
+        pace.kept().await?;
         conn.query_drop(format!("UPDATE t SET n = {written} WHERE id = {id}")).await?;
         let seen: Option<(u32, u64, u64)> = conn.query_first(&read).await?;
         let (server, own, other) = seen.context("a row")?;

@@ -68,12 +68,7 @@ impl Raw {
         };
         let credential =
             Credential { user: account.user.to_owned(), password: Password::clear(account.password) };
-        let login = Login {
-            client_capabilities: profile,
-            collation: 45,
-            schema: schema.map(str::to_owned),
-            ..Login::default()
-        };
+        let login = Login { client_capabilities: profile, collation: 45, schema: schema.map(str::to_owned) };
         Ok(Self { conn: Conn::connect(&target, &credential, &login).await? })
     }
 

@@ -1,7 +1,9 @@
 //! The tables of the admin port.
 
 mod counters;
+mod durability;
 mod events;
+mod failovers;
 mod pins;
 mod pools;
 mod routes;
@@ -12,13 +14,15 @@ mod settings;
 use super::table::Table;
 
 /// In the order of SHOW TABLES.
-pub(in crate::admin) const ALL: [&Table; 8] = [
+pub(in crate::admin) const ALL: [&Table; 10] = [
     &servers::SERVERS,
     &sessions::SESSIONS,
     &pins::PINS,
     &pools::POOLS,
     &routes::ROUTES,
     &events::EVENTS,
+    &failovers::FAILOVERS,
+    &durability::DURABILITY,
     &counters::COUNTERS,
     &settings::SETTINGS,
 ];

@@ -46,8 +46,15 @@ pub(super) async fn authenticate(
     let Account { native_hashes, requires_tls, .. } = account.unwrap_or_default();
     let standing = standing(front, applicant, stamp);
     let known = Known { password: standing.password(), native_hashes: &native_hashes };
+    let can_switch = applicant.capabilities & capability::PLUGIN_AUTH != 0;
     let mut machine = ServerLogin::new(known, &front.rsa, exchange.is_secure(), fresh_nonce()?);
     let mut step = match opening {
+        // A client that lacks the greeting's plugin names its own and leaves the answer out.
+        Opening::Answer { plugin, answer: [], .. }
+            if can_switch && plugin == Some(Plugin::CachingSha2Password.name().as_bytes()) =>
+        {
+            machine.switch(Plugin::CachingSha2Password)
+        }
         Opening::Answer { nonce, plugin, answer } => {
             // Before there were plugins there was one.
             machine.start(nonce, plugin.unwrap_or(Plugin::NativePassword.name().as_bytes()), answer)
@@ -59,7 +66,6 @@ pub(super) async fn authenticate(
             machine.switch(if native { Plugin::NativePassword } else { Plugin::CachingSha2Password })
         }
     };
-    let can_switch = applicant.capabilities & capability::PLUGIN_AUTH != 0;
     loop {
         let conversation = converse(exchange, applicant, &mut machine, step, can_switch);
         let (proof, before_ok) = in_time(deadline, conversation).await?;

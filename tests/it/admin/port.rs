@@ -57,6 +57,7 @@ fn rig(name: &str) -> Rig {
     let addresses = (front.address().expect("bound"), admin.address().expect("bound"));
     let login = admin::front_login(&config).expect("keys");
     let desk = Desk {
+        lead: None,
         house: Arc::clone(&house),
         events: outlook.events,
         orders: outlook.orders.clone(),
@@ -385,5 +386,11 @@ async fn the_port_outlives_draining_and_ends_when_all_is_closed() {
     conn.ping().await.expect("people may look on");
     rig.trigger.close();
     rig.tasks.join_next().await.expect("the port").expect("has ended");
-    assert!(conn.ping().await.is_err());
+    // The port ends, and each of its sessions as soon as it sees that.
+    let ended = async {
+        while conn.ping().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the session ends too");
 }

@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "serve",
         &["gtid", "consistency", "config", "wire", "net", "sql", "topology", "route", "backend", "shutdown"],
     ),
-    ("control", &["config", "topology", "shutdown"]),
+    ("control", &["gtid", "config", "topology", "shutdown"]),
     (
         "admin",
         &["config", "wire", "net", "sql", "topology", "route", "backend", "serve", "control", "shutdown"],

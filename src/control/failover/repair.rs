@@ -1,0 +1,79 @@
+//! What is put right outside any change of primary: who writes and should not, who follows the wrong server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decide::{Context, Decision, Mode};
+use super::step::{Step, What};
+use super::view::{Member, View};
+use crate::gtid::History;
+
+/// From one attempt at a repair to the next.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Repairs that may be made now. A cluster on which nothing was promoted from here is left as it is.
+pub(super) fn repair(view: &View<'_>, context: &Context<'_>) -> Decision {
+    let Some(primary) = view.primary.filter(|_| context.has_promoted) else { return Decision::Rest };
+    let due = |step: &Step| {
+        let last = context.repairs.iter().find(|(tried, _)| tried == step);
+        last.is_none_or(|(_, at)| view.now.saturating_duration_since(*at) >= PAUSE)
+    };
+    let primary = view.member(primary);
+    let others = view.members.iter().filter(|member| member.id != primary.id && member.answered);
+    let mut steps: Vec<Step> = others.clone().filter_map(|member| repair_of(primary, member)).collect();
+    if context.policy.mode == Mode::Automatic && primary.answered && primary.is_read_only() {
+        steps.extend(reopen(primary, others));
+    }
+    steps.retain(due);
+    if steps.is_empty() { Decision::Rest } else { Decision::Run(steps) }
+}
+
+fn repair_of(primary: &Member<'_>, member: &Member<'_>) -> Option<Step> {
+    if !member.is_read_only() {
+        return Some(Step { server: member.id, what: What::Quarantine });
+    }
+    let is_lost = member.top != Some(primary.id);
+    if !is_lost || !primary.answered || !member.is_drained() || !errant(primary, member)?.is_empty() {
+        return None;
+    }
+    let acknowledges = primary.facts?.semi_sync.source.as_ref().is_some_and(|source| source.enabled);
+    Some(Step { server: member.id, what: What::Follow { source: primary.id, acknowledges } })
+}
+
+/// The epoch's primary has restarted read-only, or was closed by hand. It opens again if nobody has more.
+fn reopen<'m>(
+    primary: &Member<'_>,
+    mut others: impl Iterator<Item = &'m Member<'m>> + Clone,
+) -> Option<Step> {
+    let have = primary.executed()?;
+    let has_less = |member: &Member<'_>| member.received_or_executed().is_some_and(|all| have.contains(&all));
+    let follows_none = primary.facts.is_some_and(|facts| facts.channels.is_empty());
+    let safe = follows_none
+        && others.clone().all(|member| has_less(member) || member.top != Some(primary.id))
+        && others.all(Member::is_read_only);
+    safe.then_some(Step { server: primary.id, what: What::OpenWrites })
+}
+
+/// What a server has that the primary has not; `None` where that cannot be told yet.
+fn errant(primary: &Member<'_>, member: &Member<'_>) -> Option<History> {
+    // A look at the primary that is older than that at the other may miss what came in between.
+    if primary.asked < member.asked {
+        return None;
+    }
+    let have = primary.executed()?;
+    Some(member.received_or_executed()?.subtract(have))
+}
+
+/// Servers that hang on nothing because they have transactions that the primary lacks, with these.
+pub(super) fn quarantined(view: &View<'_>, context: &Context<'_>) -> Vec<(Arc<str>, String)> {
+    let Some(primary) = view.primary.filter(|_| context.has_promoted) else { return Vec::new() };
+    let primary = view.member(primary);
+    let lost = |member: &&Member<'_>| {
+        member.id != primary.id && member.facts.is_some() && member.top != Some(primary.id)
+    };
+    let own = |member: &Member<'_>| {
+        let errant = errant(primary, member).filter(|errant| !errant.is_empty())?;
+        Some((Arc::clone(&member.name), errant.to_string()))
+    };
+    view.members.iter().filter(lost).filter_map(own).collect()
+}

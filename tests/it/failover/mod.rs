@@ -1,0 +1,7 @@
+//! The production judge and decider against a seeded world that does its worst.
+
+mod chance;
+mod controller;
+mod journal;
+mod run;
+mod world;
