@@ -84,8 +84,11 @@ impl ExecuteHead {
         Ok(head)
     }
 
-    /// The values, where all are texts or NULL; `types` as they were given last.
+    /// The values, where all are texts or NULL; `types` as they were given last. Many rows of them are none.
     pub fn texts(&self, payload: &[u8], types: &[u8], names: bool) -> Result<Vec<Option<String>>, Malformed> {
+        if self.types_flag & BULK_SEND_TYPES != 0 {
+            return Err(Malformed("many rows of values"));
+        }
         let Some(flag_at) = self.types_flag_at else { return Ok(Vec::new()) };
         let mut kinds = Vec::new();
         let mut cursor = Cursor::new(types);
@@ -218,6 +221,7 @@ mod tests {
         let full = [&[0xFA, 7, 0, 0, 0, 0xC0, 0][..], &types, &rows].concat();
         let head = ExecuteHead::parse_bulk(&full, 2).expect("well-formed");
         assert_eq!(head.types, Some(7..11));
+        assert!(head.texts(&full, &[0xFD, 0, 0xFD, 0], false).is_err(), "rows are laid out otherwise");
         let bare = [&[0xFA, 7, 0, 0, 0, 0x40, 0][..], &rows].concat();
         let head = ExecuteHead::parse_bulk(&bare, 2).expect("well-formed");
         assert_eq!(head.types, None);
