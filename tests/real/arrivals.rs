@@ -103,6 +103,8 @@ async fn load_balancers_name_their_clients(flavour: Flavour) -> Result<()> {
             let balancer = balancer(&proxy, &header).await?;
             for tls in [None, Some(SslOpts::default().with_danger_accept_invalid_certs(true))] {
                 let mut client = Conn::new(via(&proxy, balancer).ssl_opts(tls)).await?;
+                // A client may know that it is in before it is registered; not so when it has had an answer.
+                client.ping().await?;
                 let session = proxy.running.house.registry.get(client.id()).context("registered")?;
                 assert_eq!(session.peer.host(), expected);
                 // The same after a change of user.
@@ -113,6 +115,8 @@ async fn load_balancers_name_their_clients(flavour: Flavour) -> Result<()> {
                             .with_pass(Some(APP.password.to_owned())),
                     )
                     .await?;
+                // A client may know that it is in before it is registered; not so when it has had an answer.
+                client.ping().await?;
                 let session = proxy.running.house.registry.get(client.id()).context("registered")?;
                 assert_eq!(session.peer.host(), expected);
             }
