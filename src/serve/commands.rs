@@ -11,7 +11,7 @@ use super::state::{InsertId, LastResult};
 use crate::backend::UserVariables;
 use crate::flavour::Flavour;
 use crate::route::SessionState;
-use crate::sql::{Access, Judged, Kind, Needs, PinSet, Statement, WriteBecause};
+use crate::sql::{Access, Judged, Kind, Statement, WriteBecause};
 use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
 
 impl Session {
@@ -194,14 +194,6 @@ fn may_be_long(command: Command) -> bool {
 
 /// A command that is no statement, in a statement's clothes.
 pub(super) fn judged(name: &str, kind: Kind, access: Access) -> Judged {
-    let statement = Statement {
-        kind,
-        access,
-        pins: PinSet::EMPTY,
-        unpins: PinSet::EMPTY,
-        needs: Needs::default(),
-        effect: None,
-        digest: name.into(),
-    };
+    let statement = Statement::bare(kind, access, name);
     Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }

@@ -339,7 +339,7 @@ mod tests {
     }
 
     fn taken(info: &SessionInfo) -> Orders {
-        info.poll_orders(&mut Context::from_waker(Waker::noop()))
+        info.poll_orders(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
