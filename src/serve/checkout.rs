@@ -200,6 +200,9 @@ impl Session {
         {
             Box::pin(lease.set_last_insert_id(id)).await.map_err(Refusal::Settle)?;
         }
+        if needs.own_trackers {
+            lease.leave_trackers().await.map_err(Refusal::Settle)?;
+        }
         if needs.proxy_variable {
             Box::pin(self.show_proxy_variables(&mut lease)).await.map_err(Refusal::Settle)?;
         }

@@ -143,6 +143,7 @@ impl Session {
 
     async fn reset_connection(&mut self, incoming: Incoming) -> Result<(), End> {
         self.consume(incoming.len);
+        Box::pin(self.learn_schema()).await;
         self.start_over();
         self.answer_ok().await
     }
@@ -152,6 +153,16 @@ impl Session {
         self.consume(incoming.len);
         let collation = self.wanted.key.collation;
         Err(End::ChangeUser { payload, sequence: 1, capabilities: self.capabilities, collation })
+    }
+
+    /// A reset keeps the schema, which a session may have chosen not to be told of.
+    async fn learn_schema(&mut self) {
+        let Some(lease) = self.held.as_mut().filter(|lease| lease.trackers_are_clients()) else { return };
+        // A connection lost meanwhile tells nothing more.
+        if let Ok(schema) = lease.schema().await {
+            self.wanted.settings.schema = schema.map(Arc::from);
+            self.wanted.key.has_schema = self.wanted.settings.schema.is_some();
+        }
     }
 
     /// Everything but user and schema is as after login.

@@ -351,6 +351,8 @@ pub struct Needs {
     pub proxy_variable: bool,
     /// EXECUTE or DEALLOCATE of a text prepared statement.
     pub prepared_text: bool,
+    /// Sets what the session is told of its changes: `session_track_…`.
+    pub own_trackers: bool,
 }
 
 impl Needs {
@@ -364,6 +366,7 @@ impl Needs {
             user_variable: self.user_variable || other.user_variable,
             proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
+            own_trackers: self.own_trackers || other.own_trackers,
         }
     }
 
@@ -382,6 +385,7 @@ impl Needs {
             (self.user_variable, "user_variable"),
             (self.proxy_variable, "proxy_variable"),
             (self.prepared_text, "prepared_text"),
+            (self.own_trackers, "own_trackers"),
         ];
         all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name)
     }

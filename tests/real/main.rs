@@ -33,4 +33,5 @@ mod split;
 mod switchover;
 mod sysbench;
 mod through;
+mod trackers;
 mod writers;
