@@ -2,6 +2,7 @@
 # standard error why there is none; and `run`, which writes to $RESULTS. See suite.rs for the variables they get.
 # shellcheck shell=bash
 set -euo pipefail
+readonly ROOT="$HERE/../.."
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 
 fail() {
@@ -19,29 +20,35 @@ need() {
 # debian_source PACKAGE: unpacks the upstream part of a Debian source package into src, and says its version. Without
 # Debian's patches: some archives serve one part and not the other.
 debian_source() {
-    local package="$1" apt="$CACHE/../apt" version
+    local package="$1" version
     if [ ! -d src ]; then
-        need apt-get tar
-        mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-        cat >"$apt/sources.list" <<END
-deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main
-deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian-security bookworm-security main
-END
-        local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
-            -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
-        [ -n "$(find "$apt/lists" -maxdepth 1 -name '*_Sources*' -mmin -720)" ] ||
-            apt-get "${options[@]}" -qq update >&2
         rm -rf download && mkdir download
+        download_source "$package" >download/log 2>&1 || true
         # Part of it may be had although the whole cannot.
-        (cd download && apt-get "${options[@]}" -qq source --download-only "$package" >log 2>&1) || true
         local archive
         archive="$(find download -name '*.orig.tar.*' ! -name '*.asc' | head -n 1)"
-        [ -n "$archive" ] || fail "Debian's source package $package: $(grep -m 1 '^E:' download/log || echo 'not found')"
+        [ -n "$archive" ] || fail "Debian's source package $package: $(grep -m 1 '^E:' download/log || tail -n 1 download/log)"
         unpack "$archive"
     fi
     version="$(find download -name '*.dsc' | head -n 1)"
     version="${version##*_}"
     echo "${version%.dsc}"
+}
+
+# download_source PACKAGE: by an apt state of our own, because few machines have sources in their lists.
+download_source() {
+    local apt="$CACHE/../apt" signed="" keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    [ -r "$keyring" ] && signed="[signed-by=$keyring] "
+    # Two suites at once: the second waits for the lists of the first.
+    exec 8>"$apt/lock"
+    flock 8
+    "$ROOT/scripts/debian-mirrors" | sed "s|.*|deb-src $signed& main|" >"$apt/sources.list"
+    local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
+        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=3)
+    [ -n "$(find "$apt/lists" -maxdepth 1 -name '*_Sources*' -mmin -720)" ] || apt-get "${options[@]}" -qq update
+    (cd download && apt-get "${options[@]}" -qq source --download-only "$1")
+    exec 8>&-
 }
 
 # sdist PROJECT VERSION: unpacks a source distribution of Python's registry into src, and says its version.

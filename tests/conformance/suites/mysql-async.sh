@@ -5,8 +5,7 @@ source "$HERE/common.sh"
 case "$1" in
     fetch)
         need cargo
-        root="$HERE/../.."
-        folder="$(cargo metadata --manifest-path "$root/Cargo.toml" --locked --format-version 1 |
+        folder="$(cargo metadata --manifest-path "$ROOT/Cargo.toml" --locked --format-version 1 |
             python3 -c 'import json,sys,os; print(next(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"]=="mysql_async"))')"
         if [ ! -d src ]; then
             cp -r "$folder" src.partial && mv src.partial src
