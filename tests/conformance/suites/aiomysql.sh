@@ -4,7 +4,7 @@ source "$HERE/common.sh"
 
 case "$1" in
     fetch)
-        languages python
+        languages venv
         venv pytest "SQLAlchemy<2" PyMySQL==1.1.1 cryptography uvloop
         sdist aiomysql 0.3.2
         ;;
