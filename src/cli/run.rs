@@ -26,6 +26,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Outcome> {
 }
 
 pub(super) fn playground(arguments: &PlaygroundArguments) -> anyhow::Result<Outcome> {
+    // Before a minute goes into servers that nobody could reach.
+    for port in [arguments.port, arguments.port + 1] {
+        std::net::TcpListener::bind(("127.0.0.1", port))
+            .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose another with --port"))?;
+    }
     let flavour = arguments.flavour.map(Into::into);
     let mut cluster = playground::Options::new(flavour);
     cluster.replicas = usize::from(arguments.replicas);

@@ -3,6 +3,7 @@
 pub mod accounts;
 mod acknowledged;
 mod carried;
+mod checkout;
 mod commands;
 mod digests;
 mod effects;
@@ -21,6 +22,7 @@ mod refusal;
 mod registry;
 mod relay;
 mod session;
+mod setback;
 mod socket;
 mod split;
 mod state;

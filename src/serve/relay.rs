@@ -430,6 +430,9 @@ fn see_ok(
         }
     }
     reply.change_is_known &= reported || !reply.state_changed;
+    if backend.trackers_are_clients() && client_capabilities & capability::SESSION_TRACK != 0 {
+        return Ok(Instead::Same);
+    }
     let mut packet = vec![0; HEADER_LEN];
     OkPacket { state: &kept, ..ok }.push_payload(&mut packet, first, client_capabilities);
     let header = Header { len: packet.len() - HEADER_LEN, sequence };

@@ -273,6 +273,7 @@ fn defined(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
 }
 
 fn set(scan: &mut Scan<'_>) -> (Kind, Class) {
+    scan.needs.own_trackers = scan.set().trackers;
     let because = match scan.set().outside {
         Some(what) if !scan.set().session => WriteBecause::Keyword(what.into()),
         _ => WriteBecause::Session,

@@ -19,6 +19,13 @@ pub struct Dialect {
     pub charset: Charset,
 }
 
+impl Dialect {
+    /// As a server of that version reads under the usual `sql_mode`, in an ASCII-safe character set.
+    pub const fn plain(version: Version) -> Self {
+        Self { version, ansi_quotes: false, no_backslash_escapes: false, charset: Charset::AsciiSafe }
+    }
+}
+
 /// Character sets whose second bytes may look like a quote or a backslash, and all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Charset {
@@ -54,6 +61,19 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// One that leaves nothing and needs nothing.
+    pub fn bare(kind: Kind, access: Access, digest: &str) -> Self {
+        Self {
+            kind,
+            access,
+            pins: PinSet::EMPTY,
+            unpins: PinSet::EMPTY,
+            needs: Needs::default(),
+            effect: None,
+            digest: digest.into(),
+        }
+    }
+
     /// Whether it, or stored code that it runs, may read user variables.
     pub fn may_read_user_variables(&self) -> bool {
         let may_run_code =
@@ -333,6 +353,8 @@ pub struct Needs {
     pub proxy_variable: bool,
     /// EXECUTE or DEALLOCATE of a text prepared statement.
     pub prepared_text: bool,
+    /// Sets what the session is told of its changes: `session_track_…`.
+    pub own_trackers: bool,
 }
 
 impl Needs {
@@ -347,6 +369,7 @@ impl Needs {
             user_variable: self.user_variable || other.user_variable,
             proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
+            own_trackers: self.own_trackers || other.own_trackers,
         }
     }
 
@@ -366,6 +389,7 @@ impl Needs {
             (self.user_variable, "user_variable"),
             (self.proxy_variable, "proxy_variable"),
             (self.prepared_text, "prepared_text"),
+            (self.own_trackers, "own_trackers"),
         ];
         all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name)
     }

@@ -34,4 +34,5 @@ mod split;
 mod switchover;
 mod sysbench;
 mod through;
+mod trackers;
 mod writers;
