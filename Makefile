@@ -9,7 +9,7 @@ play: ## A primary, two replicas and Pointsman before them, now: what is missing
 	@scripts/need-toolchain && scripts/install-servers any && $(CARGO) run --locked --release -- playground
 
 test: ## Every test, hermetic and against real MariaDB and MySQL
-	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) test --locked --no-fail-fast --all-targets
+	@scripts/need-toolchain && scripts/install-servers mariadb mysql && scripts/install-conformance python && $(CARGO) test --locked --no-fail-fast --all-targets
 
 check: ## What CI runs: formatting, lints, documentation, dependencies, every test
 	@scripts/check

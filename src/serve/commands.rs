@@ -57,10 +57,9 @@ impl Session {
                 .serve_statement(&primary("COM_DEBUG"), incoming, &Work::Plain(Expect::Ok))
                 .await
                 .map(drop),
-            Command::ProcessInfo => self
-                .serve_statement(&primary("COM_PROCESS_INFO"), incoming, &Work::Plain(Expect::Results))
-                .await
-                .map(drop),
+            Command::ProcessInfo => {
+                self.serve_statement(&process_info(), incoming, &Work::Plain(Expect::Results)).await.map(drop)
+            }
             Command::StmtBulkExecute | Command::Refused(_) | Command::Unknown(_) => {
                 let error = ErrPacket::new(code::UNKNOWN_COMMAND, "Unknown command");
                 self.answer_error(incoming, &error).await
@@ -201,6 +200,15 @@ fn may_be_long(command: Command) -> bool {
         command,
         Query | StmtPrepare | StmtExecute | StmtSendLongData | StmtBulkExecute | Refused(_) | Unknown(_)
     )
+}
+
+/// As the statement that tells the same.
+fn process_info() -> Judged {
+    let name = "COM_PROCESS_INFO";
+    let mut judged = judged(name, Kind::Show, Access::Write(WriteBecause::PrimaryOnly(name.into())));
+    let statement = Arc::make_mut(&mut judged.statement);
+    statement.needs.process_list = true;
+    judged
 }
 
 /// A command that is no statement, in a statement's clothes.

@@ -31,7 +31,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    fn expect(&self) -> Expect {
+    pub(super) fn expect(&self) -> Expect {
         match self {
             Work::Plain(expect) => *expect,
             Work::Prepare { .. } => Expect::Prepared,
@@ -139,6 +139,10 @@ impl Session {
                     self.abandon(lease);
                     return Err(End::ClientGone(error));
                 }
+                Err(Failure::Abandoned(error)) => {
+                    self.abandon_at_work(&judged.statement.access, lease);
+                    return Err(End::ClientGone(error));
+                }
                 Err(Failure::Server { answered: false, .. }) if may_repeat && avoid.len() < TRIES_MAX => {
                     self.house.counters.repeated.fetch_add(1, Relaxed);
                     avoid.push(server);
@@ -181,6 +185,7 @@ impl Session {
             may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
             may_repeat,
             reply_sequence: 1,
+            list: None,
             sent: false,
         }
     }
@@ -216,6 +221,9 @@ impl Session {
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
+        if judged.statement.needs.process_list {
+            request.list = self.process_list(judged, work, lease, request.reply_sequence);
+        }
         request.sent = true;
         let acknowledged = &self.house.acknowledged;
         // A long command is passed on as it comes, unless it had to be held and changed.

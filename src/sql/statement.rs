@@ -343,8 +343,10 @@ pub struct Needs {
     pub found_rows: bool,
     /// SHOW WARNINGS, SHOW ERRORS, GET DIAGNOSTICS, `@@warning_count`, `@@error_count`.
     pub diagnostics: bool,
-    /// `CONNECTION_ID()`, `@@pseudo_thread_id`, SHOW PROCESSLIST.
+    /// `CONNECTION_ID()`, `@@pseudo_thread_id`.
     pub connection_id: bool,
+    /// Shows the numbers of all sessions: SHOW PROCESSLIST.
+    pub process_list: bool,
     /// Reads a user variable (`@x`).
     pub user_variable: bool,
     /// Reads a variable of the proxy's (`@pointsman_…`).
@@ -363,6 +365,7 @@ impl Needs {
             found_rows: self.found_rows || other.found_rows,
             diagnostics: self.diagnostics || other.diagnostics,
             connection_id: self.connection_id || other.connection_id,
+            process_list: self.process_list || other.process_list,
             user_variable: self.user_variable || other.user_variable,
             proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
@@ -382,6 +385,7 @@ impl Needs {
             (self.found_rows, "found_rows"),
             (self.diagnostics, "diagnostics"),
             (self.connection_id, "connection_id"),
+            (self.process_list, "process_list"),
             (self.user_variable, "user_variable"),
             (self.proxy_variable, "proxy_variable"),
             (self.prepared_text, "prepared_text"),

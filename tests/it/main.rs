@@ -8,6 +8,7 @@ mod classify;
 mod classify_properties;
 mod cli;
 mod config;
+mod conformance;
 mod control;
 mod control_loop;
 mod failover;

@@ -25,6 +25,7 @@ mod own_writes;
 mod playground;
 mod pools;
 mod prepared;
+mod process_list;
 mod protocol;
 mod random;
 mod raw;
