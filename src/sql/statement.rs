@@ -241,7 +241,7 @@ pub enum PinCause {
     Handler,
     /// A user variable that is not a replayable literal.
     UserVariable,
-    /// sql_log_bin, gtid_next, timestamp, insert_id, rand_seed, profiling, resource group, …
+    /// sql_log_bin, gtid_next, timestamp, insert_id, rand_seed, profiling, resource group, FLUSH STATUS, …
     SessionVariable,
     Role,
     /// SQL_CALC_FOUND_ROWS.
