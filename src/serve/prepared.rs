@@ -107,7 +107,8 @@ impl Prepared {
             self.long_data.remove(&about.id);
             self.cursors.remove(&about.id);
         }
-        if reply.outcome.error.is_none() && flags & status::CURSOR_EXISTS != 0 {
+        let may_have_one = about.wants_cursor() || about.expect == Expect::Rows;
+        if may_have_one && reply.outcome.error.is_none() && flags & status::CURSOR_EXISTS != 0 {
             self.cursors.insert(about.id);
         }
         if reply.outcome.error.is_none() && flags & status::LAST_ROW_SENT != 0 {
@@ -211,11 +212,12 @@ impl Session {
             let values = values.filter(|_| incoming.whole && !self.prepared.long_data.contains(&id));
             return Box::pin(self.assign_prepared(&judged, &text, values, incoming)).await;
         }
+        let expect = if head.wants_cursor { Expect::ResultsOrCursor } else { Expect::Results };
         let execution = Execution { head, types: statement.types.clone() };
         let about = About {
             id,
             key: Arc::clone(&statement.key),
-            expect: Expect::Results,
+            expect,
             execution: Some(execution),
         };
         self.serve_statement(&judged, incoming, &Work::About(about)).await.map(drop)

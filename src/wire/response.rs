@@ -11,6 +11,8 @@ pub enum Expect {
     Ok,
     /// Any number of OKs, result sets and file requests: COM_QUERY, COM_STMT_EXECUTE.
     Results,
+    /// As `Results`, to an execution that asked for a cursor: where there is one, definitions are all that comes.
+    ResultsOrCursor,
     /// A prepared statement's numbers and definitions.
     Prepared,
     /// Packets up to an EOF: COM_FIELD_LIST, COM_STMT_FETCH.
@@ -69,6 +71,7 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct ResponseTracker {
     deprecate_eof: bool,
+    may_open_cursor: bool,
     state: State,
     /// Payload bytes of the current packet that have not come yet and need no look.
     skip: usize,
@@ -95,9 +98,14 @@ enum State {
 impl ResponseTracker {
     /// Follows the reply to a command sent over a connection that speaks `capabilities`.
     pub fn new(expect: Expect, capabilities: u32) -> Self {
-        let state = if expect == Expect::Rows { State::Rows } else { State::First(expect) };
+        let state = match expect {
+            Expect::Rows => State::Rows,
+            Expect::ResultsOrCursor => State::First(Expect::Results),
+            other => State::First(other),
+        };
         Self {
             deprecate_eof: capabilities & capability::DEPRECATE_EOF != 0,
+            may_open_cursor: expect == Expect::ResultsOrCursor,
             state,
             skip: 0,
             continued: false,
@@ -240,7 +248,8 @@ impl ResponseTracker {
                 }
                 let status = u16::from_le_bytes([payload[3], payload[4]]);
                 self.state = State::Rows;
-                if status & status::CURSOR_EXISTS != 0 {
+                // MariaDB sets the flag for cursors inside of procedures too, whatever the command.
+                if self.may_open_cursor && status & status::CURSOR_EXISTS != 0 {
                     self.state = State::Done;
                     return Ok(Some(Kind::Eof));
                 }
