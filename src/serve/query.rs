@@ -111,10 +111,15 @@ impl Session {
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
             let mut request = self.request(work, incoming, server, may_repeat);
             request.may_prepare_again &= !prepared_again;
+            request.may_lack = judged.hint.is_none();
             self.show_active(&judged, &route, &lease, started);
             match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
                 Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
                     self.learn_write(&mut judged, work, incoming);
+                    lease.release_clean();
+                }
+                Ok(Reply { withheld: Some(Withheld::Lacking), .. }) => {
+                    Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
                     lease.release_clean();
                 }
                 Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
@@ -129,6 +134,11 @@ impl Session {
                     self.consume(request.input_len);
                     self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
+                }
+                // It could not even be prepared there.
+                Err(Failure::Refused(error)) if request.lacks(&error) => {
+                    Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
+                    self.keep_or_release(lease);
                 }
                 Err(Failure::Refused(error)) => {
                     self.keep_or_release(lease);
@@ -180,6 +190,7 @@ impl Session {
             prepared_as: work.prepared_as(),
             may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
             may_repeat,
+            may_lack: false,
             reply_sequence: 1,
             sent: false,
         }

@@ -351,6 +351,8 @@ pub struct Needs {
     pub proxy_variable: bool,
     /// EXECUTE or DEALLOCATE of a text prepared statement.
     pub prepared_text: bool,
+    /// A replica lacked a table or the like that it names. Found out, never read from the text.
+    pub newest: bool,
 }
 
 impl Needs {
@@ -364,6 +366,7 @@ impl Needs {
             user_variable: self.user_variable || other.user_variable,
             proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
+            newest: self.newest || other.newest,
         }
     }
 
