@@ -118,9 +118,9 @@ impl Session {
                     self.learn_write(&mut judged, work, incoming);
                     lease.release_clean();
                 }
-                Ok(Reply { withheld: Some(Withheld::Lacking), .. }) => {
+                outcome if request.lacked(&outcome) => {
                     Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
-                    lease.release_clean();
+                    self.keep_or_release(lease);
                 }
                 Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
                     prepared_again = true;
@@ -134,11 +134,6 @@ impl Session {
                     self.consume(request.input_len);
                     self.finish(work, &judged, route, lease, &reply, started).await;
                     return Ok(Some(reply));
-                }
-                // It could not even be prepared there.
-                Err(Failure::Refused(error)) if request.lacks(&error) => {
-                    Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
-                    self.keep_or_release(lease);
                 }
                 Err(Failure::Refused(error)) => {
                     self.keep_or_release(lease);

@@ -36,6 +36,15 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// The primary must be asked: a replica lacks what the statement names, or could not even prepare it.
+    pub(super) fn lacked(&self, outcome: &Result<Reply, Failure>) -> bool {
+        match outcome {
+            Ok(reply) => reply.withheld == Some(Withheld::Lacking),
+            Err(Failure::Refused(error)) => self.lacks(error),
+            Err(_) => false,
+        }
+    }
+
     /// The error may be one of a replica's that has not got all of the schema yet.
     pub(super) fn lacks(&self, error: &ErrPacket) -> bool {
         self.may_lack && self.refusal == Refused::Withhold && error.may_be_of_lag()
