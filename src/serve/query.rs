@@ -111,11 +111,16 @@ impl Session {
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
             let mut request = self.request(work, incoming, server, may_repeat);
             request.may_prepare_again &= !prepared_again;
+            request.may_lack = judged.hint.is_none();
             self.show_active(&judged, &route, &lease, started);
             match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
                 Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
                     self.learn_write(&mut judged, work, incoming);
                     lease.release_clean();
+                }
+                outcome if request.lacked(&outcome) => {
+                    Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
+                    self.keep_or_release(lease);
                 }
                 Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
                     prepared_again = true;
@@ -184,6 +189,7 @@ impl Session {
             prepared_as: work.prepared_as(),
             may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
             may_repeat,
+            may_lack: false,
             reply_sequence: 1,
             list: None,
             sent: false,

@@ -355,6 +355,8 @@ pub struct Needs {
     pub prepared_text: bool,
     /// Sets what the session is told of its changes: `session_track_…`.
     pub own_trackers: bool,
+    /// A replica lacked a table or the like that it names. Found out, never read from the text.
+    pub newest: bool,
 }
 
 impl Needs {
@@ -370,6 +372,7 @@ impl Needs {
             proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
             own_trackers: self.own_trackers || other.own_trackers,
+            newest: self.newest || other.newest,
         }
     }
 

@@ -12,6 +12,7 @@ mod clusters;
 mod compression;
 mod consistency;
 mod crowd;
+mod drivers;
 mod failover;
 mod faults;
 mod gtid;

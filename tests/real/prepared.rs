@@ -7,7 +7,7 @@ use pointsman::flavour::Flavour;
 use pointsman::playground::{APP, Options, ROOT};
 use pointsman::sql::{PinCause, PinSet};
 use pointsman::topology::Role;
-use pointsman::wire::{Expect, capability};
+use pointsman::wire::Expect;
 
 use crate::clusters::{both, private, schema, shared};
 use crate::raw::{self, Raw};
@@ -22,7 +22,6 @@ both![
     values_sent_ahead_arrive,
     types_left_out_are_remembered,
     cursors_hold_their_connection,
-    cursors_inside_of_procedures_end_no_reply,
     a_statement_that_turns_out_to_write_goes_to_the_primary,
     closed_and_unknown_statements_are_refused,
 ];
@@ -224,36 +223,6 @@ async fn cursors_hold_their_connection(flavour: Flavour) -> Result<()> {
         }
         proxy.tied_by(raw.conn.thread_id, PinSet::EMPTY).await?;
     }
-    Ok(())
-}
-
-/// MariaDB says in the status of such a reply that a cursor is open.
-async fn cursors_inside_of_procedures_end_no_reply(flavour: Flavour) -> Result<()> {
-    let (cluster, proxy) = (shared(flavour).await?, shared_proxy(flavour).await?);
-    let mut direct = schema(cluster, "prepared_procedure").await?;
-    direct.query_drop("CREATE TABLE t (n INT)").await?;
-    direct
-        .query_drop(
-            "CREATE PROCEDURE opens() BEGIN DECLARE x INT; DECLARE c CURSOR FOR SELECT n FROM t; \
-             OPEN c; SELECT 'open'; CLOSE c; SELECT 'closed'; END",
-        )
-        .await?;
-    let speaks = capability::MULTI_RESULTS | capability::PS_MULTI_RESULTS;
-    let mut answers = Vec::new();
-    for port in [cluster.primary.port, proxy.running.front.port()] {
-        let mut client = Raw::speaking(port, APP, Some("prepared_procedure"), speaks).await?;
-        let called = client.query("CALL opens()").await?.len();
-        let id = prepare(&mut client, "CALL opens()").await?;
-        let executed = client.ask(&execute(id, 0, &[], &[]), Expect::Results).await?.len();
-        // It answers on, and nothing holds it.
-        assert_eq!(client.query("SELECT 1").await?.len(), 5);
-        answers.push((called, executed));
-        if port != cluster.primary.port {
-            proxy.tied_by(client.conn.thread_id, PinSet::EMPTY).await?;
-        }
-    }
-    assert_eq!(answers[0], answers[1]);
-    assert!(answers[0].0 > 10, "both results and the end: {answers:?}");
     Ok(())
 }
 
