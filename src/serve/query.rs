@@ -114,20 +114,13 @@ impl Session {
             request.may_lack = judged.hint.is_none();
             self.show_active(&judged, &route, &lease, started);
             match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
-                Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
-                    self.learn_write(&mut judged, work, incoming);
-                    lease.release_clean();
-                }
                 outcome if request.lacked(&outcome) => {
                     Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
                     self.keep_or_release(lease);
                 }
-                Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
-                    prepared_again = true;
-                    if let Work::About(about) = work {
-                        lease.forget_prepared(&about.key);
-                    }
-                    self.keep_or_release(lease);
+                Ok(Reply { withheld: Some(withheld), .. }) => {
+                    prepared_again |= withheld == Withheld::Unprepared;
+                    self.take_back(withheld, &mut judged, work, incoming, lease);
                 }
                 Ok(reply) => {
                     self.observe_statement(work, &judged, incoming, request.input_len, &reply);
@@ -164,6 +157,30 @@ impl Session {
                     return Ok(None);
                 }
             }
+        }
+    }
+
+    /// The server's refusal was withheld: the statement is to be tried otherwise.
+    fn take_back(
+        &mut self,
+        withheld: Withheld,
+        judged: &mut Cow<'_, Judged>,
+        work: &Work,
+        incoming: Incoming,
+        mut lease: Lease,
+    ) {
+        match withheld {
+            Withheld::ReadOnly => {
+                self.learn_write(judged, work, incoming);
+                lease.release_clean();
+            }
+            Withheld::Unprepared => {
+                if let Work::About(about) = work {
+                    lease.forget_prepared(&about.key);
+                }
+                self.keep_or_release(lease);
+            }
+            Withheld::Lacking => self.keep_or_release(lease),
         }
     }
 
