@@ -20,7 +20,7 @@ pub use cluster::{Cluster, Options};
 pub use error::Error;
 pub use ports::free as free_port;
 pub use programs::{Programs, cache};
-pub use server::Server;
+pub use server::{Place, Server};
 pub use tour::{TourOptions, config, run};
 
 /// Takes one line of progress at a time; starting a cluster takes seconds, and people watch.
