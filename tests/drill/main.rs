@@ -5,6 +5,7 @@ mod options;
 mod rehearsal;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,14 @@ use clap::Parser as _;
 use pointsman::flavour::Flavour;
 
 use options::{Options, StageName};
+use rehearsal::containers::{self, Containers};
 use rehearsal::processes::{self, Processes};
 use rehearsal::scenario::{self, Scenario};
 use rehearsal::stage::Stage;
 use rehearsal::verdict::Verdict;
+
+/// This repository.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn main() -> ExitCode {
     // The proxy is this very program.
@@ -50,23 +55,21 @@ fn say(line: &str) {
 /// Whether all went well.
 async fn drill(options: &Options) -> Result<bool> {
     let scenarios = options.scenarios()?;
-    let stage = match options.stage {
-        Some(stage) => stage,
-        None => choose(),
-    };
+    let place = Place::of(options.stage)?;
+    say(&format!("playing {} scenarios: {}", scenarios.len(), place.told()));
     let (began, mut rows, mut failed, mut left_out) = (Instant::now(), Vec::new(), 0, Vec::new());
-    for flavour in options.flavours() {
-        for scenario in &scenarios {
+    for scenario in &scenarios {
+        for flavour in options.flavours() {
             let name = scenario.sheet().name;
-            if stage == StageName::Processes && scenario.sheet().cuts {
-                left_out.push(format!("{name} ({flavour}): plain processes cannot be cut off from one another"));
+            if scenario.sheet().cuts && !place.can_cut() {
+                left_out.push(format!("{name} ({flavour}): edges cannot be cut here"));
                 continue;
             }
             if options.limit.is_some_and(|limit| began.elapsed() > Duration::from_secs(limit)) {
                 left_out.push(format!("{name} ({flavour}): out of time"));
                 continue;
             }
-            match play(stage, flavour, *scenario).await {
+            match play(&place, flavour, *scenario).await {
                 Ok(verdict) => {
                     say(&verdict.told());
                     failed += usize::from(!verdict.is_clean());
@@ -87,24 +90,73 @@ async fn drill(options: &Options) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// The best that there is, and why nothing better.
-fn choose() -> StageName {
-    match processes::can_cut() {
-        Ok(()) => StageName::Namespaces,
-        Err(why) => {
-            say(&format!("no network namespaces here ({why:#}): plain processes, and no scenario that cuts"));
-            StageName::Processes
+/// Where it is played, with what that takes.
+enum Place {
+    Docker { image: String, cuts: bool },
+    Namespaces,
+    Processes,
+}
+
+impl Place {
+    fn of(wanted: Option<StageName>) -> Result<Self> {
+        match wanted {
+            Some(StageName::Docker) => Self::docker(),
+            Some(StageName::Namespaces) => processes::can_cut().map(|()| Place::Namespaces),
+            Some(StageName::Processes) => Ok(Place::Processes),
+            None => Ok(Self::best()),
+        }
+    }
+
+    fn docker() -> Result<Self> {
+        containers::daemon()?;
+        let image = containers::image(Path::new(ROOT), &std::env::current_exe()?)?;
+        Ok(Place::Docker { image, cuts: containers::can_cut() })
+    }
+
+    /// The first that this machine has, and why nothing before it.
+    fn best() -> Self {
+        let because = match Self::docker() {
+            Ok(docker) => return docker,
+            Err(why) => why,
+        };
+        say(&format!("no Docker here: {because:#}"));
+        match processes::can_cut() {
+            Ok(()) => Place::Namespaces,
+            Err(why) => {
+                say(&format!("no network namespaces here: {why:#}"));
+                Place::Processes
+            }
+        }
+    }
+
+    fn can_cut(&self) -> bool {
+        match self {
+            Place::Docker { cuts, .. } => *cuts,
+            Place::Namespaces => true,
+            Place::Processes => false,
+        }
+    }
+
+    fn told(&self) -> &'static str {
+        match self {
+            Place::Docker { .. } => "docker",
+            Place::Namespaces => "namespaces",
+            Place::Processes => "processes",
         }
     }
 }
 
-async fn play(stage: StageName, flavour: Flavour, scenario: Scenario) -> Result<Verdict> {
-    match stage {
-        StageName::Docker => anyhow::bail!("not yet"),
-        StageName::Namespaces | StageName::Processes => {
-            let namespaces = stage == StageName::Namespaces;
+async fn play(place: &Place, flavour: Flavour, scenario: Scenario) -> Result<Verdict> {
+    let setting = format!("{flavour}, {}", place.told());
+    match place {
+        Place::Docker { image, .. } => {
+            let set = Containers::set(flavour, image, Path::new(ROOT)).await?;
+            let played = conducted(&set, scenario, &setting).await;
+            played.with_context(|| format!("the proxy's last words:\n{}", tail(&set.log())))
+        }
+        Place::Namespaces | Place::Processes => {
+            let namespaces = matches!(place, Place::Namespaces);
             let set = Processes::set(flavour, std::env::current_exe()?, namespaces).await?;
-            let setting = format!("{flavour}, {}", if namespaces { "namespaces" } else { "processes" });
             let played = conducted(&set, scenario, &setting).await;
             played.with_context(|| format!("the proxy's last words:\n{}", tail(&set.log())))
         }

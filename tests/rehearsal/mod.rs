@@ -8,6 +8,7 @@
 pub(crate) mod checks;
 mod clients;
 mod conduct;
+pub(crate) mod containers;
 pub(crate) mod history;
 mod outlook;
 pub(crate) mod processes;

@@ -90,10 +90,6 @@ impl Stage for Processes {
         client(&self.host, self.ports.1, "admin", "admin")
     }
 
-    fn can_cut(&self) -> bool {
-        self.net.is_some()
-    }
-
     async fn kill(&self, node: Node) -> Result<()> {
         match node {
             Node::Server(index) => self.server_of(index).kill().await,

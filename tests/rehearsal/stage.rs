@@ -26,8 +26,6 @@ pub(crate) trait Stage {
     /// As the application.
     fn proxy(&self) -> OptsBuilder;
     fn admin(&self) -> OptsBuilder;
-    /// Whether edges can be cut.
-    fn can_cut(&self) -> bool;
     /// kill -9. Returns when it is gone.
     async fn kill(&self, node: Node) -> Result<()>;
     /// Starts one that was killed. A server answers when this returns.

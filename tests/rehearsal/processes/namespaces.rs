@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use anyhow::{Context, Result, bail, ensure};
 use pointsman::playground::Place;
@@ -22,9 +23,12 @@ pub(crate) struct Net {
 impl Net {
     /// Takes root and iproute2.
     pub(crate) fn build() -> Result<Self> {
-        let pid = std::process::id();
-        let (high, low) = ((pid >> 8) as u8 % 50, pid as u8);
-        let net = Self { prefix: format!("drill{pid}"), subnet: [10, 200 + high, low] };
+        static BUILT: AtomicU32 = AtomicU32::new(0);
+        let (pid, built) = (std::process::id(), BUILT.fetch_add(1, Relaxed));
+        // Names have room for fifteen characters, and what is gone may linger a little under its own.
+        let number = (pid + built * 4001) % 12_800;
+        let prefix = format!("drill{:x}", pid * 64 + built % 64);
+        let net = Self { prefix, subnet: [10, 200 + (number >> 8) as u8, number as u8] };
         // What an earlier process of this number left.
         net.remove();
         let hub = net.hub();
@@ -91,7 +95,6 @@ impl Net {
     }
 
     fn own_end(&self) -> String {
-        // No longer than fifteen characters.
         format!("{}h", self.prefix)
     }
 
@@ -115,8 +118,9 @@ impl Net {
     }
 
     fn remove(&self) {
+        // Not there is as good as gone. The other cables go with their namespaces, in their own time.
+        let _ = ip(&["link", "del", &self.own_end()]);
         for namespace in nodes().map(|node| self.namespace(node)).chain([self.hub()]) {
-            // Not there is as good as gone; the cables go with their ends.
             let _ = ip(&["netns", "del", &namespace]);
         }
     }
