@@ -170,7 +170,7 @@ async fn conducted<S: Stage>(stage: &S, scenario: Scenario, setting: &str) -> Re
 }
 
 fn tail(log: &str) -> String {
-    const LINES: usize = 30;
+    const LINES: usize = 200;
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::history::{ACCOUNTS, BALANCE, History, OwnRead, Told, Write};
@@ -17,6 +18,8 @@ const WRITERS: u32 = 4;
 const OWN: u32 = 3;
 /// Sessions that move money.
 const TELLERS: u32 = 2;
+/// All that write.
+const AT_WORK_MAX: u32 = WRITERS + OWN + TELLERS;
 /// Between two statements of a session: enough of them to see what happens, and a machine that is not busy.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Between two attempts to connect.
@@ -36,6 +39,8 @@ struct Book {
     began: Instant,
     opts: OptsBuilder,
     stop: Arc<AtomicBool>,
+    /// One permit for each that has a statement under way, so that all can be made to rest.
+    at_work: Arc<Semaphore>,
     next: Arc<AtomicU64>,
     history: Arc<Mutex<History>>,
 }
@@ -78,6 +83,7 @@ impl Clients {
             began,
             opts,
             stop: Arc::default(),
+            at_work: Arc::new(Semaphore::new(AT_WORK_MAX as usize)),
             next: Arc::new(AtomicU64::new(1)),
             history: Arc::default(),
         };
@@ -110,6 +116,11 @@ impl Clients {
         Ok(())
     }
 
+    /// Returns when nobody has a statement under way; nobody begins another until this is dropped.
+    pub(crate) async fn rest(&self) -> Result<OwnedSemaphorePermit> {
+        Ok(Arc::clone(&self.book.at_work).acquire_many_owned(AT_WORK_MAX).await?)
+    }
+
     /// Lets every client finish what it is at, and closes the book.
     pub(crate) async fn stop(&mut self) -> Result<History> {
         self.book.stop.store(true, Relaxed);
@@ -125,6 +136,10 @@ impl Clients {
 }
 
 impl Book {
+    async fn working(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.at_work).acquire_owned().await.expect("nobody closes it")
+    }
+
     fn goes_on(&self) -> bool {
         !self.stop.load(Relaxed)
     }
@@ -167,11 +182,13 @@ impl Book {
 async fn write(book: Book) {
     while let Some(mut conn) = book.connect().await {
         while book.goes_on() {
+            let working = book.working().await;
             let id = book.next.fetch_add(1, Relaxed);
             let sent = book.now();
             let insert = format!("INSERT INTO written (id, by_server) VALUES ({id}, @@server_id)");
             let (told, is_over) = book.told(conn.query_drop(insert).await);
             book.history().writes.push(Write { id, sent, answered: book.now(), told });
+            drop(working);
             if is_over {
                 break;
             }
@@ -187,6 +204,7 @@ async fn write_and_read(book: Book, key: u32) {
         // What another session was told is not promised to this one.
         let mut written = 0;
         while book.goes_on() {
+            let working = book.working().await;
             value += 1;
             let update = format!("UPDATE counters SET value = {value} WHERE session = {key}");
             let (told, is_over) = book.told(conn.query_drop(update).await);
@@ -196,6 +214,7 @@ async fn write_and_read(book: Book, key: u32) {
             if is_over || !read_own(&book, &mut conn, key, written).await {
                 break;
             }
+            drop(working);
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -222,9 +241,11 @@ async fn read_own(book: &Book, conn: &mut Conn, key: u32, written: u64) -> bool 
 async fn transfer(book: Book) {
     while let Some(mut conn) = book.connect().await {
         while book.goes_on() {
+            let working = book.working().await;
             let id = book.next.fetch_add(1, Relaxed);
             let (told, is_over) = book.told(transfer_once(&mut conn, id).await);
             book.history().transfers.insert(id, told);
+            drop(working);
             if is_over {
                 break;
             }

@@ -204,25 +204,31 @@ impl<S: Stage> Play<'_, S> {
     /// What the primary has, and everybody who serves beside it.
     async fn found(&mut self, shown: &Shown) -> Result<Vec<Found>> {
         let primary = shown.primary().context("a primary")?;
-        let mut all = vec![self.contents(primary).await?];
+        let mut serving = vec![primary];
         for server in (0..NAMES.len()).filter(|server| *server != primary) {
             let Seen { standing, because, .. } = &shown.servers[server];
-            if standing != "serving" {
-                self.say(format!("{} does not serve: {because}", NAMES[server]));
-                if errant(shown, server).is_none() {
-                    self.find("servers that did not return", format!("{}: {because}", NAMES[server]));
-                }
+            if standing == "serving" {
+                serving.push(server);
                 continue;
             }
-            let deadline = Instant::now() + CONVERGE_LIMIT;
-            let mut found = self.contents(server).await?;
-            while found.rows != all[0].rows && Instant::now() < deadline {
-                tokio::time::sleep(LOOK).await;
-                found = self.contents(server).await?;
+            self.say(format!("{} does not serve: {because}", NAMES[server]));
+            if errant(shown, server).is_none() {
+                self.find("servers that did not return", format!("{}: {because}", NAMES[server]));
             }
-            all.push(found);
         }
-        Ok(all)
+        // A session whose proxy was killed may yet be at its last commit.
+        let deadline = Instant::now() + CONVERGE_LIMIT;
+        loop {
+            let mut found = Vec::new();
+            for server in &serving {
+                found.push(self.contents(*server).await?);
+            }
+            let same = found.iter().all(|one| (&one.rows, &one.transfers) == (&found[0].rows, &found[0].transfers));
+            if same || Instant::now() > deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn contents(&self, server: usize) -> Result<Found> {

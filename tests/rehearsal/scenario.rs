@@ -126,7 +126,7 @@ pub(crate) const ALL: &[Sheet] = {
             S::ProxyCrashAtJournalPoints,
             "proxy_crash_at_journal_points",
             2..=60,
-            "kill -9 of the proxy after every record of its journal, one failover each",
+            "kill -9 of the proxy after everything it writes to its journal, one failover each",
         ),
         sheet(
             S::PrimaryReadOnlyByHand,

@@ -192,7 +192,10 @@ async fn proxy_crash_at_journal_points<S: Stage>(play: &mut Play<'_, S>) -> Resu
     for point in 1.. {
         let old = play.led().await?;
         let before = journal::read(&play.stage.journal()?)?.len();
+        // Nobody may be at a commit: an old primary that has more than the others would end the play.
+        let resting = play.clients.rest().await?;
         play.kill(Node::Server(old)).await?;
+        drop(resting);
         let records = kill_proxy_at(play, before, point).await?;
         let last = records.last().context("a record")?;
         play.say(format!("proxy: kill -9 after record {}: {}", records.len(), last.told()));
@@ -254,14 +257,24 @@ async fn replica_writable_by_hand<S: Stage>(play: &mut Play<'_, S>) -> Result<()
     let mut root = play.root(2).await?;
     root.query_drop("SET GLOBAL read_only = OFF").await?;
     play.say("replica2: SET GLOBAL read_only = OFF");
-    let opened = Instant::now();
-    is_read_only(&mut root, true, LIMIT).await?;
-    let took = opened.elapsed();
-    play.say(format!("it is closed after {took:?}"));
-    if took > CLOSE_LIMIT {
-        play.find("servers left open", format!("replica2 was open for {took:?}"));
-    }
+    closed(play, 2, root).await?;
     all_serve(play).await
+}
+
+/// Waits until the server takes no writes; too late is a finding.
+async fn closed<S: Stage>(play: &mut Play<'_, S>, server: usize, mut root: Conn) -> Result<()> {
+    let from = Instant::now();
+    // Its sessions are ended when it is closed, this one too.
+    while is_read_only(&mut root, true, LIMIT).await.is_err() {
+        ensure!(from.elapsed() < LIMIT, "{} is not closed", NAMES[server]);
+        root = play.root(server).await?;
+    }
+    let took = from.elapsed();
+    play.say(format!("{} is closed after {took:?}", NAMES[server]));
+    if took > CLOSE_LIMIT {
+        play.find("servers left open", format!("{} was open for {took:?}", NAMES[server]));
+    }
+    Ok(())
 }
 
 async fn is_read_only(root: &mut Conn, wanted: bool, limit: Duration) -> Result<()> {
@@ -345,7 +358,6 @@ async fn old_primary_returns_written<S: Stage>(play: &mut Play<'_, S>) -> Result
     play.replaced(0).await?;
     play.acknowledged(100).await?;
     play.start(PRIMARY).await?;
-    let returned = Instant::now();
     let mut root = play.root(0).await?;
     let written = root.query_drop("INSERT INTO app.fruit (name) VALUES ('past the proxy')").await;
     let is_written = written.is_ok();
@@ -353,16 +365,7 @@ async fn old_primary_returns_written<S: Stage>(play: &mut Play<'_, S>) -> Result
         Ok(()) => "the old primary is written to past the proxy".to_owned(),
         Err(error) => format!("the old primary refuses to be written to: {error}"),
     });
-    // Its sessions are ended when it is closed.
-    let mut root = play.root(0).await?;
-    while is_read_only(&mut root, true, LIMIT).await.is_err() {
-        root = play.root(0).await?;
-    }
-    let took = returned.elapsed();
-    play.say(format!("it is closed after {took:?}"));
-    if took > CLOSE_LIMIT {
-        play.find("servers left open", format!("the old primary was open for {took:?}"));
-    }
+    closed(play, 0, root).await?;
     if play.returned(0).await? && is_written {
         play.find("errant transactions", "the old primary was written to, and is a replica");
     }
