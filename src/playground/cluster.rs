@@ -28,6 +28,8 @@ pub struct Options {
     pub semi_sync: bool,
     /// Where the servers run, the primary first; all on the loopback where empty.
     pub places: Vec<Place>,
+    /// Whether the ways to the servers can be cut; everything that others send them takes a detour then.
+    pub relays: bool,
 }
 
 impl Options {
@@ -41,6 +43,7 @@ impl Options {
             replica_options: Vec::new(),
             semi_sync: false,
             places: Vec::new(),
+            relays: false,
         }
     }
 }
@@ -84,6 +87,9 @@ impl Cluster {
         }
         for (index, server) in servers.iter_mut().enumerate() {
             settle(server, index, &folder, &programs, options).await?;
+            if options.relays {
+                server.relay().await?;
+            }
             progress(&format!("{} answers on {}", server.name, server.address()));
         }
         let primary = servers.remove(0);

@@ -2,11 +2,13 @@
 
 mod accounts;
 mod certificates;
+mod chaos;
 mod cluster;
 mod error;
 mod guard;
 mod ports;
 mod programs;
+mod relay;
 mod replication;
 mod server;
 mod template;

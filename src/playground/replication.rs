@@ -52,7 +52,7 @@ pub(super) async fn wait_applied(replica: &Server, primary: &Server, flavour: Fl
 
 fn statements(primary: &Server, flavour: Flavour) -> [String; 3] {
     let (user, password) = (REPLICATION.user, REPLICATION.password);
-    let (host, port) = (primary.host(), primary.port);
+    let (host, port) = (primary.host(), primary.public_port());
     match flavour {
         Flavour::MySql => [
             "STOP REPLICA".to_owned(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
+use super::relay::Relay;
 use super::template::{SIZES_MARIADB, SIZES_MYSQL, tail, user_option};
 use super::{Account, Error, Programs, ROOT};
 use crate::flavour::Flavour;
@@ -48,6 +49,8 @@ pub struct Server {
     /// Options of this server beside those every server gets.
     options: Vec<String>,
     child: Mutex<Option<Child>>,
+    /// The way by which others reach it, where that can be cut.
+    relay: Option<Relay>,
 }
 
 impl Server {
@@ -59,12 +62,41 @@ impl Server {
         options: Vec<String>,
     ) -> Self {
         let name = name.to_owned();
-        Self { name, port, place, folder, programs: programs.clone(), options, child: Mutex::new(None) }
+        Self {
+            name,
+            port,
+            place,
+            folder,
+            programs: programs.clone(),
+            options,
+            child: Mutex::new(None),
+            relay: None,
+        }
     }
 
-    /// `127.0.0.1:port`, where it runs nowhere else.
+    /// Where the proxy and other servers reach it.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.place.host, self.port)
+        format!("{}:{}", self.place.host, self.public_port())
+    }
+
+    pub(super) fn public_port(&self) -> u16 {
+        self.relay.as_ref().map_or(self.port, |relay| relay.port)
+    }
+
+    /// From now on others reach it by a way that can be cut.
+    pub(super) async fn relay(&mut self) -> Result<(), Error> {
+        let relay = Relay::before(self.port).await;
+        self.relay = Some(relay.map_err(|_| Error::NoPort { name: self.name.clone() })?);
+        Ok(())
+    }
+
+    /// Nothing that others send it arrives, nor what it answers. Not without a relay.
+    pub(super) fn cut(&self) {
+        self.relay.iter().for_each(Relay::cut);
+    }
+
+    pub(super) fn heal(&self) {
+        self.relay.iter().for_each(Relay::heal);
     }
 
     pub fn host(&self) -> &str {

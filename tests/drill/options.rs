@@ -70,7 +70,8 @@ impl Options {
         };
         let all = || scenario::ALL.iter().map(|sheet| sheet.scenario).collect();
         let names: Vec<&String> = self.name.iter().filter(|name| !name.is_empty()).collect();
-        let scenarios: Vec<Scenario> = if names.is_empty() { all() } else { names.into_iter().map(named).collect::<Result<_>>()? };
+        let scenarios: Vec<Scenario> =
+            if names.is_empty() { all() } else { names.into_iter().map(named).collect::<Result<_>>()? };
         ensure!(!scenarios.is_empty(), "nothing to play");
         Ok(scenarios)
     }

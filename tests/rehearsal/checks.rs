@@ -14,8 +14,9 @@ pub(crate) struct Checked {
 /// Every checker that needs nothing but what clients and servers say. The first of `found` is the primary.
 pub(crate) fn check(history: &History, found: &[Found]) -> Checked {
     let primary = found.first();
-    let on_primary =
-        |check: fn(&History, &Found) -> Vec<String>| primary.map_or_else(Vec::new, |found| check(history, found));
+    let on_primary = |check: fn(&History, &Found) -> Vec<String>| {
+        primary.map_or_else(Vec::new, |found| check(history, found))
+    };
     let everywhere = |check: fn(&History, &Found) -> Vec<String>| {
         found.iter().flat_map(|found| check(history, found)).collect()
     };
@@ -72,7 +73,13 @@ fn differing(found: &[Found]) -> Vec<String> {
     let Some((primary, others)) = found.split_first() else { return Vec::new() };
     let differs = |found: &&Found| found.rows != primary.rows || found.transfers != primary.transfers;
     let told = |found: &Found| {
-        format!("{} has {} rows, {} has {}", found.server, found.rows.len(), primary.server, primary.rows.len())
+        format!(
+            "{} has {} rows, {} has {}",
+            found.server,
+            found.rows.len(),
+            primary.server,
+            primary.rows.len()
+        )
     };
     others.iter().filter(differs).map(told).collect()
 }
@@ -126,7 +133,11 @@ pub(crate) fn turns(found: &Found) -> usize {
 /// A session read less than it had been told it wrote.
 fn stale(history: &History) -> Vec<String> {
     let stale = history.own_reads.iter().filter(|read| read.read < read.written);
-    stale.map(|read| format!("session {} read {} after {} at {:?}", read.key, read.read, read.written, read.at)).collect()
+    stale
+        .map(|read| {
+            format!("session {} read {} after {} at {:?}", read.key, read.read, read.written, read.at)
+        })
+        .collect()
 }
 
 /// The accounts hold together what they held in the beginning, whenever and wherever they are read.

@@ -141,7 +141,11 @@ impl<S: Stage> Play<'_, S> {
             .await?;
         let is_replica = shown.servers[server].serves_as("replica");
         let (name, why) = (NAMES[server], errant(&shown, server).unwrap_or_default());
-        self.say(if is_replica { format!("{name} is a replica") } else { format!("{name} is left out: {why}") });
+        self.say(if is_replica {
+            format!("{name} is a replica")
+        } else {
+            format!("{name} is left out: {why}")
+        });
         Ok(is_replica)
     }
 
@@ -158,7 +162,8 @@ impl<S: Stage> Play<'_, S> {
         let from = self.clients.acknowledged();
         tokio::time::sleep(time).await;
         let shown = self.outlook.shown();
-        let why = if shown.no_failover.is_empty() { String::new() } else { format!("; {}", shown.no_failover) };
+        let why =
+            if shown.no_failover.is_empty() { String::new() } else { format!("; {}", shown.no_failover) };
         let more = self.clients.acknowledged() - from;
         self.say(format!("{} s later: {more} more writes were acknowledged{why}", time.as_secs_f64()));
     }
@@ -223,7 +228,8 @@ impl<S: Stage> Play<'_, S> {
             for server in &serving {
                 found.push(self.contents(*server).await?);
             }
-            let same = found.iter().all(|one| (&one.rows, &one.transfers) == (&found[0].rows, &found[0].transfers));
+            let same =
+                found.iter().all(|one| (&one.rows, &one.transfers) == (&found[0].rows, &found[0].transfers));
             if same || Instant::now() > deadline {
                 return Ok(found);
             }
@@ -236,7 +242,8 @@ impl<S: Stage> Play<'_, S> {
         // Of one moment.
         conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
         let rows: Vec<(u64, u32)> = conn.query("SELECT id, by_server FROM app.written ORDER BY seq").await?;
-        let sum: Option<i64> = conn.query_first("SELECT CAST(SUM(balance) AS SIGNED) FROM app.accounts").await?;
+        let sum: Option<i64> =
+            conn.query_first("SELECT CAST(SUM(balance) AS SIGNED) FROM app.accounts").await?;
         Ok(Found {
             server: NAMES[server].to_owned(),
             rows: rows.into_iter().map(|(id, by_server)| Row { id, by_server }).collect(),
@@ -275,7 +282,9 @@ impl<S: Stage> Play<'_, S> {
                 _ => {}
             }
         }
-        let unfinished = open.into_iter().map(|(epoch, from)| format!("epoch {epoch}, from {from}, was begun and has no end"));
+        let unfinished = open
+            .into_iter()
+            .map(|(epoch, from)| format!("epoch {epoch}, from {from}, was begun and has no end"));
         self.findings.entry("gaps in the audit").or_default().extend(unfinished);
         Ok(())
     }

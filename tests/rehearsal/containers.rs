@@ -69,9 +69,8 @@ impl Containers {
             Flavour::MariaDb => ("mariadb", mariadb_image()),
         };
         let scripts = root.join("docker").join(folder);
-        let mount = |name: &str| {
-            format!("{}:/docker-entrypoint-initdb.d/{name}:ro", scripts.join(name).display())
-        };
+        let mount =
+            |name: &str| format!("{}:/docker-entrypoint-initdb.d/{name}:ro", scripts.join(name).display());
         let mut words = self.run_words(Node::Server(index), &[(self.ports[index], 3306)]);
         let names: &[&str] = if index == 0 { &["primary.sql", "promote.sql"] } else { &["replica.sql"] };
         words.extend(names.iter().flat_map(|name| ["-v".to_owned(), mount(name)]));
@@ -179,7 +178,8 @@ impl Containers {
     /// Runs `ip` in the container's network: the images have none of their own.
     fn ip_in(&self, node: Node, words: &[&str]) -> Result<()> {
         let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &self.container(node)])?;
-        let output = Command::new("nsenter").args(["--target", pid.trim(), "--net", "ip"]).args(words).output();
+        let output =
+            Command::new("nsenter").args(["--target", pid.trim(), "--net", "ip"]).args(words).output();
         let output = output.context("nsenter, of util-linux")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "ip {} at {node}: {}", words.join(" "), said.trim());

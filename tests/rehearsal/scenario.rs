@@ -77,17 +77,37 @@ pub(crate) const ALL: &[Sheet] = {
             0..=1,
             "kill -9 of the primary, which is started again at once",
         ),
-        sheet(S::PrimaryHang, "primary_hang", 1..=1, "SIGSTOP of the primary until it is replaced, then SIGCONT"),
+        sheet(
+            S::PrimaryHang,
+            "primary_hang",
+            1..=1,
+            "SIGSTOP of the primary until it is replaced, then SIGCONT",
+        ),
         sheet(S::PrimaryShortHang, "primary_short_hang", 0..=0, "SIGSTOP of the primary for one second"),
-        cutting(S::PrimaryIsolated, "primary_isolated", 1..=1, "nothing reaches the primary, nor comes from it"),
+        cutting(
+            S::PrimaryIsolated,
+            "primary_isolated",
+            1..=1,
+            "nothing reaches the primary, nor comes from it",
+        ),
         cutting(
             S::ProxyPrimaryCut,
             "proxy_primary_cut",
             0..=0,
             "the proxy and the primary do not reach each other; the replicas hear it",
         ),
-        cutting(S::ProxyToPrimaryCut, "proxy_to_primary_cut", 0..=0, "what the proxy sends to the primary is lost"),
-        cutting(S::PrimaryToProxyCut, "primary_to_proxy_cut", 0..=0, "what the primary sends to the proxy is lost"),
+        cutting(
+            S::ProxyToPrimaryCut,
+            "proxy_to_primary_cut",
+            0..=0,
+            "what the proxy sends to the primary is lost",
+        ),
+        cutting(
+            S::PrimaryToProxyCut,
+            "primary_to_proxy_cut",
+            0..=0,
+            "what the primary sends to the proxy is lost",
+        ),
         cutting(
             S::PrimaryReplicasCut,
             "primary_replicas_cut",
@@ -112,8 +132,18 @@ pub(crate) const ALL: &[Sheet] = {
             0..=0,
             "the proxy and a replica do not reach each other",
         ),
-        cutting(S::ProxyToReplicaCut, "proxy_to_replica_cut", 0..=0, "what the proxy sends to a replica is lost"),
-        cutting(S::ReplicaToProxyCut, "replica_to_proxy_cut", 0..=0, "what a replica sends to the proxy is lost"),
+        cutting(
+            S::ProxyToReplicaCut,
+            "proxy_to_replica_cut",
+            0..=0,
+            "what the proxy sends to a replica is lost",
+        ),
+        cutting(
+            S::ReplicaToProxyCut,
+            "replica_to_proxy_cut",
+            0..=0,
+            "what a replica sends to the proxy is lost",
+        ),
         sheet(S::ReplicaCrash, "replica_crash", 0..=0, "kill -9 of a replica, which returns"),
         sheet(
             S::ReplicaCrashInPromotion,
@@ -146,12 +176,7 @@ pub(crate) const ALL: &[Sheet] = {
             0..=0,
             "others take every connection that the primary has",
         ),
-        sheet(
-            S::SlowPrimary,
-            "slow_primary",
-            0..=0,
-            "the primary stands still for 400 of every 600 ms",
-        ),
+        sheet(S::SlowPrimary, "slow_primary", 0..=0, "the primary stands still for 400 of every 600 ms"),
         sheet(
             S::OldPrimaryReturnsErrant,
             "old_primary_returns_errant",
@@ -164,7 +189,12 @@ pub(crate) const ALL: &[Sheet] = {
             1..=1,
             "the old primary returns writable, and is written to past the proxy before anybody can close it",
         ),
-        sheet(S::TwoFailures, "two_failures", 2..=2, "the primary dies; the one that took over dies; the first returns"),
+        sheet(
+            S::TwoFailures,
+            "two_failures",
+            2..=2,
+            "the primary dies; the one that took over dies; the first returns",
+        ),
         sheet(
             S::LongTransaction,
             "long_transaction",
@@ -183,7 +213,12 @@ pub(crate) const ALL: &[Sheet] = {
             0..=0,
             "each replica was written to past the proxy; then the primary dies: nobody may be promoted",
         ),
-        sheet(S::Switchover, "switchover", 2..=2, "the primary hands over on an operator's word, and back again"),
+        sheet(
+            S::Switchover,
+            "switchover",
+            2..=2,
+            "the primary hands over on an operator's word, and back again",
+        ),
     ]
 };
 

@@ -348,7 +348,10 @@ async fn old_primary_returns_errant<S: Stage>(play: &mut Play<'_, S>) -> Result<
     play.acknowledged(100).await?;
     play.start(PRIMARY).await?;
     if play.returned(0).await? {
-        play.find("errant transactions", "the old primary returned with commits nobody got, and is a replica");
+        play.find(
+            "errant transactions",
+            "the old primary returned with commits nobody got, and is a replica",
+        );
     }
     Ok(())
 }
@@ -428,7 +431,10 @@ async fn relay_log_backlog<S: Stage>(play: &mut Play<'_, S>) -> Result<()> {
     play.kill(PRIMARY).await?;
     play.hold(Duration::from_secs(6)).await;
     if let Some(early) = play.outlook.shown().primary().filter(|primary| *primary != 0) {
-        play.find("lost acknowledged writes", format!("{} was opened before it had applied all", NAMES[early]));
+        play.find(
+            "lost acknowledged writes",
+            format!("{} was opened before it had applied all", NAMES[early]),
+        );
     }
     for mut lock in locks {
         lock.query_drop("UNLOCK TABLES").await?;

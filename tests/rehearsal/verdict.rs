@@ -53,7 +53,12 @@ impl Verdict {
             let _ = writeln!(text, "   refused {count} times: {error}");
         }
         for (name, found) in &self.checked.findings {
-            let _ = writeln!(text, "   {:<32} {}", name, if found.is_empty() { "none".to_owned() } else { shown(found) });
+            let _ = writeln!(
+                text,
+                "   {:<32} {}",
+                name,
+                if found.is_empty() { "none".to_owned() } else { shown(found) }
+            );
         }
         text.push_str(if self.is_clean() { "   ok\n" } else { "   FAILED\n" });
         text
