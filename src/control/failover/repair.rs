@@ -32,7 +32,9 @@ fn repair_of(primary: &Member<'_>, member: &Member<'_>) -> Option<Step> {
     if !member.is_read_only() {
         return Some(Step { server: member.id, what: What::Quarantine });
     }
-    let is_lost = member.top != Some(primary.id);
+    // A plan that is over has stopped it, and it hangs on another that came back.
+    let is_left_stopped = member.source != Some(primary.id) && member.is_stopped();
+    let is_lost = member.top != Some(primary.id) || is_left_stopped;
     if !is_lost || !primary.answered || !member.is_drained() || !errant(primary, member)?.is_empty() {
         return None;
     }
