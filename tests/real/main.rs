@@ -28,6 +28,9 @@ mod prepared;
 mod protocol;
 mod random;
 mod raw;
+#[path = "../rehearsal/mod.rs"]
+mod rehearsal;
+mod scenarios;
 mod scripts;
 mod split;
 mod switchover;
