@@ -20,8 +20,10 @@ use crate::topology::ServerId;
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 /// How long getting in may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(2);
-/// ER_NO_SUCH_THREAD: it has ended by itself.
-const NO_SUCH_THREAD: u16 = 1094;
+/// ER_NO_SUCH_THREAD: it has ended by itself. ER_KILL_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR: it is that of
+/// somebody above us, on MySQL with SYSTEM_USER. It is left: `super_read_only` is for it too, and closing the server
+/// to all others must not fail by it.
+const LEFT: [u16; 3] = [1094, 1095, 1227];
 
 /// What is needed to reach every server and to make one follow another.
 #[derive(Clone)]
@@ -150,7 +152,7 @@ async fn end_sessions(conn: &mut Conn) -> Result<(), mysql_async::Error> {
             continue;
         }
         match conn.query_drop(format!("KILL CONNECTION {id}")).await {
-            Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_THREAD => {}
+            Err(mysql_async::Error::Server(error)) if LEFT.contains(&error.code) => {}
             other => other?,
         }
     }

@@ -1,12 +1,12 @@
 //! What is put right outside any change of primary: who writes and should not, who follows the wrong server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{Context, Decision, Mode};
 use super::step::{Step, What};
 use super::view::{Member, View};
 use crate::gtid::History;
+use crate::topology::ServerId;
 
 /// From one attempt at a repair to the next.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -66,16 +66,13 @@ fn errant(primary: &Member<'_>, member: &Member<'_>) -> Option<History> {
     Some(member.received_or_executed()?.subtract(have))
 }
 
-/// Servers that hang on nothing because they have transactions that the primary lacks, with these.
-pub(super) fn quarantined(view: &View<'_>, context: &Context<'_>) -> Vec<(Arc<str>, String)> {
+/// Servers that hang on nothing, with the transactions that the primary lacks; `None` where that cannot be told yet.
+pub(super) fn lost(view: &View<'_>, context: &Context<'_>) -> Vec<(ServerId, Option<String>)> {
     let Some(primary) = view.primary.filter(|_| context.has_promoted) else { return Vec::new() };
     let primary = view.member(primary);
-    let lost = |member: &&Member<'_>| {
+    let is_lost = |member: &&Member<'_>| {
         member.id != primary.id && member.facts.is_some() && member.top != Some(primary.id)
     };
-    let own = |member: &Member<'_>| {
-        let errant = errant(primary, member).filter(|errant| !errant.is_empty())?;
-        Some((Arc::clone(&member.name), errant.to_string()))
-    };
-    view.members.iter().filter(lost).filter_map(own).collect()
+    let lost = view.members.iter().filter(is_lost);
+    lost.map(|member| (member.id, errant(primary, member).map(|errant| errant.to_string()))).collect()
 }
