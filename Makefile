@@ -5,8 +5,8 @@ CARGO ?= cargo
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
-play: ## A primary, two replicas and Pointsman before them, now: what is missing is fetched and built
-	@scripts/need-toolchain && scripts/install-servers any && $(CARGO) run --locked --release -- playground
+play: ## A primary, two replicas and Pointsman before them, now: what is missing is fetched and built; OPTIONS=--chaos
+	@scripts/need-toolchain && scripts/install-servers any && $(CARGO) run --locked --release -- playground $(OPTIONS)
 
 test: ## Every test, hermetic and against real MariaDB and MySQL
 	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) test --locked --no-fail-fast --all-targets
