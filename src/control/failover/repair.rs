@@ -10,9 +10,14 @@ use crate::topology::ServerId;
 
 /// From one attempt at a repair to the next.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long no commit must have come through before one is helped.
+const CANARY_AFTER: Duration = Duration::from_secs(3);
 
 /// Repairs that may be made now. A cluster on which nothing was promoted from here is left as it is.
 pub(super) fn repair(view: &View<'_>, context: &Context<'_>) -> Decision {
+    if let Some(canary) = canary(view, context) {
+        return Decision::Run(vec![canary]);
+    }
     let Some(primary) = view.primary.filter(|_| context.has_promoted) else { return Decision::Rest };
     let due = |step: &Step| {
         let last = context.repairs.iter().find(|(tried, _)| tried == step);
@@ -26,6 +31,20 @@ pub(super) fn repair(view: &View<'_>, context: &Context<'_>) -> Decision {
     }
     steps.retain(due);
     if steps.is_empty() { Decision::Rest } else { Decision::Run(steps) }
+}
+
+/// Commits wait although replicas listen: their acknowledgements were lost with a connection, and no replica sends one
+/// again for what it has. Where every client waits, no write comes whose acknowledgement would count for all. This one
+/// does; each is sent after twice the time of the one before, because it may itself wait.
+fn canary(view: &View<'_>, context: &Context<'_>) -> Option<Step> {
+    let primary = view.member(view.primary.filter(|_| context.policy.mode == Mode::Automatic)?);
+    let since = primary.stalled.filter(|_| primary.answered && !primary.is_read_only())?;
+    let source = primary.facts?.semi_sync.source.as_ref()?;
+    let step = Step { server: primary.id, what: What::Canary };
+    let last = context.repairs.iter().find(|(tried, at)| *tried == step && *at > since);
+    let waited = last.map_or(CANARY_AFTER, |(_, at)| 2 * at.saturating_duration_since(since));
+    let is_due = view.now.saturating_duration_since(since) >= waited;
+    (is_due && source.clients >= source.wanted).then_some(step)
 }
 
 fn repair_of(primary: &Member<'_>, member: &Member<'_>) -> Option<Step> {

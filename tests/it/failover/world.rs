@@ -278,6 +278,7 @@ impl World {
             waits_for_none: true,
             wanted: 1,
             clients: u32::try_from(clients).expect("few"),
+            waiting: u32::try_from(self.servers[index].pending.len()).expect("few"),
         }
     }
 
@@ -337,8 +338,14 @@ impl World {
 
     /// Does what a step does.
     pub(super) fn perform(&mut self, index: usize, what: &What) -> Result<(), &'static str> {
+        if *what == What::Canary {
+            let txn = (index, self.next);
+            self.next += 1;
+            self.servers[index].log.push(txn);
+        }
         let server = &mut self.servers[index];
         match what {
+            What::Canary => {}
             What::StopReceiver => server.receives = false,
             What::StartApplier => server.applies = true,
             What::StartReplication => (server.receives, server.applies) = (true, true),
