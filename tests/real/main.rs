@@ -30,6 +30,9 @@ mod process_list;
 mod protocol;
 mod random;
 mod raw;
+#[path = "../rehearsal/mod.rs"]
+mod rehearsal;
+mod scenarios;
 mod scripts;
 mod split;
 mod switchover;
