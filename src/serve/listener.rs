@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::house::House;
-use super::login::{self, Hello, LoggedIn, LoginError};
+use super::login::{self, Admitted, Hello, LoggedIn, LoginError};
 use super::registry::Order;
 use super::session::{End, Session};
 use super::socket::BoundSocket;
@@ -193,20 +193,45 @@ fn front_version(house: &House) -> (Arc<str>, Flavour) {
     }
 }
 
+/// Changes of user that may fail before a client is cut off.
+const CHANGES_FAILED_MAX: u32 = 3;
+
 /// Serves a client as one user after another, until it leaves.
 async fn serve(id: u32, mut logged_in: LoggedIn, house: &Arc<House>) {
+    let mut failures = 0;
     loop {
         let mut session = Session::new(id, logged_in, Arc::clone(house));
         let end = session.run().await;
         let End::ChangeUser { payload, sequence, capabilities, collation } = end else { break };
-        let peer = session.info.peer;
-        let session = login::Session { channel: session.client, peer, capabilities, collation };
+        let (info, wanted, nonce) = (session.info, session.wanted, session.nonce);
+        let stays = session.version.flavour == Flavour::MariaDb && failures < CHANGES_FAILED_MAX;
+        let session = login::Session {
+            channel: session.client,
+            peer: info.peer,
+            capabilities,
+            collation,
+            nonce,
+            stays,
+        };
         match Box::pin(login::change_user(session, &payload, sequence, &house.login)).await {
             Ok(next) => logged_in = next,
-            Err(error) => {
+            Err((error, channel)) => {
                 house.counters.logins_failed.fetch_add(1, Relaxed);
                 tracing::debug!(id, %error, "change of user failed");
-                break;
+                let Some(channel) = channel else { break };
+                failures += 1;
+                logged_in = LoggedIn {
+                    channel,
+                    peer: info.peer,
+                    credential: wanted.opening.credential,
+                    schema: wanted.settings.schema.as_deref().map(str::to_owned),
+                    capabilities,
+                    collation,
+                    program: info.program.clone(),
+                    backend: None,
+                    admitted: Admitted::Remembered,
+                    nonce,
+                };
             }
         }
     }

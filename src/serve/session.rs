@@ -24,6 +24,7 @@ use crate::flavour::{Flavour, Version};
 use crate::net::{Channel, PeerAddress};
 use crate::route::{Seen, SessionState};
 use crate::sql::{Dialect, PinSet};
+use crate::wire::auth::NONCE_LEN;
 use crate::wire::{self, Command, ErrPacket, HEADER_LEN, Header, MAX_PAYLOAD, OkPacket, code, status};
 
 /// A logged-in client and all that is known of it.
@@ -58,6 +59,8 @@ pub(super) struct Session {
     /// A stable hash of the client's address.
     pub(super) client_hash: u64,
     pub(super) draining: bool,
+    /// What the client was given last to prove its password by.
+    pub(super) nonce: [u8; NONCE_LEN],
     /// How long the client said it may be silent: `SET wait_timeout`.
     patience: Option<Duration>,
 }
@@ -101,8 +104,18 @@ const PREFIX_LEN: usize = 64 * 1024;
 
 impl Session {
     pub(super) fn new(id: u32, logged_in: LoggedIn, house: Arc<House>) -> Self {
-        let LoggedIn { channel, peer, program, credential, schema, capabilities, collation, backend, .. } =
-            logged_in;
+        let LoggedIn {
+            channel,
+            peer,
+            program,
+            credential,
+            schema,
+            capabilities,
+            collation,
+            backend,
+            nonce,
+            ..
+        } = logged_in;
         let user: Arc<str> = credential.user.as_str().into();
         let schema: Option<Arc<str>> = schema.map(Arc::from);
         let wanted = Wanted {
@@ -147,6 +160,7 @@ impl Session {
             finished: None,
             client_hash: client_hash(peer),
             draining: false,
+            nonce,
             patience: None,
             house,
         }

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) admitted: Admitted,
     /// The session that a server was asked with.
     pub(super) backend: Option<(ServerId, Conn)>,
+    /// What the client was given last to prove its password by.
+    pub(super) nonce: [u8; NONCE_LEN],
     /// Goes before the OK.
     pub(super) before_ok: Option<Vec<u8>>,
 }
@@ -74,7 +76,7 @@ pub(super) async fn authenticate(
             return Err(LoginError::AccountRequiresTls { user, host });
         }
         match judge(front, applicant, &standing, stamp, proof, deadline).await {
-            Ok(entry) => return Ok(Entry { before_ok, ..entry }),
+            Ok(entry) => return Ok(Entry { before_ok, nonce: machine.nonce(), ..entry }),
             // The hash of mysql_native_password does not do for this account; the password would.
             Err(Judgement::Insufficient) if can_switch && !machine.has_switched() => {
                 step = machine.switch(Plugin::CachingSha2Password);
@@ -139,7 +141,13 @@ async fn judge(
     deadline: Instant,
 ) -> Result<Entry, Judgement> {
     let claims_none = matches!(&proof, Proof::Claimed(password) if password.is_empty());
-    let admit = |credential, admitted| Entry { credential, admitted, backend: None, before_ok: None };
+    let admit = |credential, admitted| Entry {
+        credential,
+        admitted,
+        backend: None,
+        nonce: [0; NONCE_LEN],
+        before_ok: None,
+    };
     let (credential, without_server) = match decide(&applicant.user, standing, proof, front.servers.is_some())
     {
         Decision::Admit(credential, admitted) => return Ok(admit(credential, admitted)),

@@ -37,7 +37,7 @@ use crate::config::{ProxyProtocol, User};
 use crate::flavour::Flavour;
 use crate::net::{Channel, Peer, PeerAddress};
 use crate::topology::ServerId;
-use crate::wire::auth::{Password, RsaKey};
+use crate::wire::auth::{NONCE_LEN, Password, Plugin, RsaKey};
 use crate::wire::{ChangeUser, Compression, ErrPacket, HandshakeResponse, OkPacket, SessionChange, status};
 
 /// What every login on one port has in common.
@@ -82,6 +82,8 @@ pub struct LoggedIn {
     /// The session that a server was asked with, to be used or closed.
     pub backend: Option<(ServerId, Conn)>,
     pub admitted: Admitted,
+    /// What it was given last to prove its password by.
+    pub nonce: [u8; NONCE_LEN],
 }
 
 /// Users of the configuration as `FrontLogin` holds them.
@@ -99,6 +101,10 @@ pub struct Session {
     pub peer: PeerAddress,
     pub capabilities: u32,
     pub collation: u16,
+    /// What the client was given last to prove its password by.
+    pub nonce: [u8; NONCE_LEN],
+    /// A client that fails may go on as who it was.
+    pub stays: bool,
 }
 
 /// Greets the client and lets it log in. A client that fails has been told why and was cut off.
@@ -127,26 +133,40 @@ pub async fn log_in(channel: Channel, hello: &Hello<'_>, front: &FrontLogin) -> 
 }
 
 /// COM_CHANGE_USER: lets another user log in on the connection of `session`. `payload` is the command,
-/// `sequence` the number of the packet after it. A client that fails has been told why and was cut off, as
-/// servers do.
+/// `sequence` the number of the packet after it. A client that fails has been told why; its channel comes back if it
+/// `stays`, as it does on MariaDB. MySQL cuts it off.
 pub async fn change_user(
     session: Session,
     payload: &[u8],
     sequence: u8,
     front: &FrontLogin,
-) -> Result<LoggedIn, LoginError> {
+) -> Result<LoggedIn, (LoginError, Option<Channel>)> {
     let deadline = deadline(front);
-    let Session { channel, peer, capabilities, collation } = session;
+    let Session { channel, peer, capabilities, collation, nonce, stays } = session;
     let mut exchange = Exchange::new(channel, sequence);
     let result: Result<_, LoginError> = async {
         let message = ChangeUser::parse(payload, capabilities)?;
         let applicant = Applicant::from_change(&message, capabilities, collation, peer);
-        let opening = Opening::Switch { plugin: message.plugin };
+        // Client libraries prove it at once by the nonce they have, whatever they would be asked then.
+        let native = message.plugin == Some(Plugin::NativePassword.name().as_bytes());
+        let opening = match (native, message.auth) {
+            (true, answer @ [_, ..]) => Opening::Answer { nonce, plugin: message.plugin, answer },
+            _ => Opening::Switch { plugin: message.plugin },
+        };
         let entry = authenticate(&mut exchange, &applicant, opening, front, deadline).await?;
         Ok((applicant, entry))
     }
     .await;
-    finish(exchange, result).await
+    match result {
+        Err(error @ LoginError::Denied { .. }) if stays => {
+            if let Some(words) = error.packet() {
+                // A client that is gone is noticed by whoever reads next.
+                let _ = exchange.send(&words.payload()).await;
+            }
+            Err((error, exchange.into_channel().ok()))
+        }
+        result => finish(exchange, result).await.map_err(|error| (error, None)),
+    }
 }
 
 /// Turns a client away in the place of a greeting, as servers do when they have too many already.
@@ -189,6 +209,7 @@ async fn finish(
             program: applicant.program,
             backend: entry.backend,
             admitted: entry.admitted,
+            nonce: entry.nonce,
         }),
         Err(error) => {
             if let Some(words) = error.packet() {

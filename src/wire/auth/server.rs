@@ -76,6 +76,11 @@ impl<'a> ServerLogin<'a> {
         ServerStep::Send(switch.payload())
     }
 
+    /// The nonce that the client was given last.
+    pub fn nonce(&self) -> [u8; NONCE_LEN] {
+        self.nonce
+    }
+
     /// Whether `switch` has been used, which it can be once.
     pub fn has_switched(&self) -> bool {
         self.stage != Stage::Greeted

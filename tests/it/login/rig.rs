@@ -168,9 +168,9 @@ async fn serve(tcp: TcpStream, flavour: Flavour, login: &FrontLogin, tell: &mpsc
         let _ = tell.send(summary(&result));
         let Ok(mut session) = result else { return };
         let Some((payload, sequence)) = answer_all(&mut session).await else { return };
-        let LoggedIn { channel, peer, capabilities, collation, .. } = session;
-        let session = Session { channel, peer, capabilities, collation };
-        result = login::change_user(session, &payload, sequence, login).await;
+        let LoggedIn { channel, peer, capabilities, collation, nonce, .. } = session;
+        let session = Session { channel, peer, capabilities, collation, nonce, stays: false };
+        result = login::change_user(session, &payload, sequence, login).await.map_err(|(error, _)| error);
     }
 }
 
