@@ -191,6 +191,13 @@ impl Session {
             if self.draining && !self.state.holds_connection() && self.client.input().is_empty() {
                 return Err(End::Drained);
             }
+            // Orders come in between, and are no word of the client's.
+            let silent = match self.patience {
+                Some(_) if self.client.input().is_empty() => {
+                    self.house.registry.in_activity_for(&self.info, Instant::now())
+                }
+                _ => Duration::ZERO,
+            };
             let woken = poll_fn(|cx| {
                 let orders = self.info.poll_orders(cx);
                 if !orders.is_empty() {
@@ -205,10 +212,12 @@ impl Session {
             let woken = match self.patience {
                 None => woken.await,
                 // Boxed: few set it.
-                Some(limit) => match Box::pin(tokio::time::timeout(limit, woken)).await {
-                    Ok(woken) => woken,
-                    Err(_) => return Err(End::WaitedTooLong),
-                },
+                Some(limit) => {
+                    match Box::pin(tokio::time::timeout(limit.saturating_sub(silent), woken)).await {
+                        Ok(woken) => woken,
+                        Err(_) => return Err(End::WaitedTooLong),
+                    }
+                }
             };
             match woken {
                 Woken::Came(Ok(0)) => return Err(End::ClientGone(io::ErrorKind::UnexpectedEof.into())),
