@@ -334,9 +334,9 @@ impl Session {
     /// Says why the session ends, where the client would otherwise not know.
     async fn say_goodbye(&mut self, end: &End) {
         let error = match end {
-            // As the servers do: MariaDB says nothing.
+            // As the servers do: MariaDB says nothing, and resets.
             End::WaitedTooLong if self.version.flavour == Flavour::MariaDb => {
-                return self.client.shutdown().await;
+                return self.client.reset_when_dropped();
             }
             End::Drained => ErrPacket::new(code::SERVER_SHUTDOWN, "Server shutdown in progress"),
             End::IdleTooLong => ErrPacket::new(

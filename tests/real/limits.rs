@@ -249,8 +249,8 @@ async fn a_session_ends_by_its_own_wait_timeout(flavour: Flavour) -> Result<()> 
             }
         };
         let said = tokio::select! {
-            said = tokio::time::timeout(Duration::from_secs(30), client.conn.channel.read_message(1000)) => said?.ok(),
-            () = reminded => None,
+            said = tokio::time::timeout(Duration::from_secs(30), client.conn.channel.read_message(1000)) => said?.map_err(|error| error.to_string()),
+            never = reminded => never,
         };
         assert!(client.is_closed().await);
         assert!(since.elapsed() >= Duration::from_millis(900), "{:?}", since.elapsed());
