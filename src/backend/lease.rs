@@ -95,13 +95,11 @@ impl Lease {
         in_time(limit, self.scalar(question.as_bytes())).await
     }
 
-    /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
-    /// list unless they read a table.
+    /// Empties the list that SHOW WARNINGS shows. To be done last: what settles a connection may warn. MariaDB keeps the
+    /// list over a statement that reads no table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
-        let forgotten = self.forget_statements();
-        self.pool.count_prepared(0, forgotten);
         let limit = self.pool.exchange_limit();
-        Box::pin(in_time(limit, self.reset())).await
+        Box::pin(in_time(limit, self.scalar(b"SELECT 1 FROM (SELECT 1) AS list"))).await.map(drop)
     }
 
     /// The server's number of a statement, prepared first where it is not. The session's own settings are

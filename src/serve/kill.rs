@@ -42,7 +42,7 @@ impl Session {
                 kill_thread(&pool, &self.wanted, verb, thread).await
             }
             None if seen.user == self.wanted.key.user => Ok(()),
-            None => Err(denied(id)),
+            None => self.may_kill(&target).await,
         };
         // A thread that ended meanwhile is as good as killed.
         match killed {
@@ -58,6 +58,19 @@ impl Session {
                 self.answer_ok().await
             }
         }
+    }
+
+    /// Whether this account may kill that one's connections, where there is none to kill: a server is asked by killing
+    /// one that was opened for it.
+    async fn may_kill(&self, target: &SessionInfo) -> Result<(), ErrPacket> {
+        let Some(primary) = self.house.topology.load().primary else {
+            return Err(denied(u64::from(target.id)));
+        };
+        let pool = Arc::clone(self.house.pool(primary));
+        let Ok(lease) = pool.checkout(&target.wanted()).await else {
+            return Err(denied(u64::from(target.id)));
+        };
+        kill_thread(&pool, &self.wanted, "KILL", lease.conn.thread_id).await
     }
 
     /// KILL whose id is an expression: a server works it out, in a session's own numbering.

@@ -111,18 +111,16 @@ impl Session {
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
             let mut request = self.request(work, incoming, server, may_repeat);
             request.may_prepare_again &= !prepared_again;
+            request.may_lack = judged.hint.is_none();
             self.show_active(&judged, &route, &lease, started);
             match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
-                Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
-                    self.learn_write(&mut judged, work, incoming);
-                    lease.release_clean();
-                }
-                Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
-                    prepared_again = true;
-                    if let Work::About(about) = work {
-                        lease.forget_prepared(&about.key);
-                    }
+                outcome if request.lacked(&outcome) => {
+                    Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
                     self.keep_or_release(lease);
+                }
+                Ok(Reply { withheld: Some(withheld), .. }) => {
+                    prepared_again |= withheld == Withheld::Unprepared;
+                    self.take_back(withheld, &mut judged, work, incoming, lease);
                 }
                 Ok(reply) => {
                     self.observe_statement(work, &judged, incoming, request.input_len, &reply);
@@ -162,6 +160,30 @@ impl Session {
         }
     }
 
+    /// The server's refusal was withheld: the statement is to be tried otherwise.
+    fn take_back(
+        &mut self,
+        withheld: Withheld,
+        judged: &mut Cow<'_, Judged>,
+        work: &Work,
+        incoming: Incoming,
+        mut lease: Lease,
+    ) {
+        match withheld {
+            Withheld::ReadOnly => {
+                self.learn_write(judged, work, incoming);
+                lease.release_clean();
+            }
+            Withheld::Unprepared => {
+                if let Work::About(about) = work {
+                    lease.forget_prepared(&about.key);
+                }
+                self.keep_or_release(lease);
+            }
+            Withheld::Lacking => self.keep_or_release(lease),
+        }
+    }
+
     pub(super) fn request(
         &self,
         work: &Work,
@@ -184,6 +206,7 @@ impl Session {
             prepared_as: work.prepared_as(),
             may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
             may_repeat,
+            may_lack: false,
             reply_sequence: 1,
             list: None,
             sent: false,

@@ -28,12 +28,30 @@ pub(super) struct Request {
     pub(super) may_prepare_again: bool,
     /// Another server may answer in this one's stead, as long as it has not begun to.
     pub(super) may_repeat: bool,
+    /// A replica may lack what the statement names; then the primary is asked.
+    pub(super) may_lack: bool,
     /// The number of the reply's first packet: 1, unless the command took several packets.
     pub(super) reply_sequence: u8,
     /// The reply is a list of sessions, rewritten in passing.
     pub(super) list: Option<Box<ProcessList>>,
     /// It is on its way: a server may have got it.
     pub(super) sent: bool,
+}
+
+impl Request {
+    /// The primary must be asked: a replica lacks what the statement names, or could not even prepare it.
+    pub(super) fn lacked(&self, outcome: &Result<Reply, Failure>) -> bool {
+        match outcome {
+            Ok(reply) => reply.withheld == Some(Withheld::Lacking),
+            Err(Failure::Refused(error)) => self.lacks(error),
+            Err(_) => false,
+        }
+    }
+
+    /// The error may be one of a replica's that has not got all of the schema yet.
+    pub(super) fn lacks(&self, error: &ErrPacket) -> bool {
+        self.may_lack && self.refusal == Refused::Withhold && error.may_be_of_lag()
+    }
 }
 
 /// What is done with an ERR by which a replica refuses to write.
@@ -70,6 +88,8 @@ pub(super) enum Withheld {
     ReadOnly,
     /// The server does not know the statement, or not any more.
     Unprepared,
+    /// A replica lacks what the statement names.
+    Lacking,
 }
 
 /// Why an exchange did not come to its end.
@@ -258,6 +278,7 @@ impl Passage<'_> {
                     Refused::Withhold if first && error.refused_as_read_only() => {
                         Instead::Withheld(Withheld::ReadOnly)
                     }
+                    _ if first && request.lacks(&error) => Instead::Withheld(Withheld::Lacking),
                     Refused::AsReadOnlyTransaction if error.code == code::OPTION_PREVENTS_STATEMENT => {
                         Instead::Other(read_only_transaction(packet[3]))
                     }

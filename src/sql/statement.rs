@@ -241,7 +241,7 @@ pub enum PinCause {
     Handler,
     /// A user variable that is not a replayable literal.
     UserVariable,
-    /// sql_log_bin, gtid_next, timestamp, insert_id, rand_seed, profiling, resource group, …
+    /// sql_log_bin, gtid_next, timestamp, insert_id, rand_seed, profiling, resource group, FLUSH STATUS, …
     SessionVariable,
     Role,
     /// SQL_CALC_FOUND_ROWS.
@@ -358,6 +358,8 @@ pub struct Needs {
     pub prepared_text: bool,
     /// Sets what the session is told of its changes: `session_track_…`.
     pub own_trackers: bool,
+    /// A replica lacked a table or the like that it names. Found out, never read from the text.
+    pub newest: bool,
 }
 
 impl Needs {
@@ -373,6 +375,7 @@ impl Needs {
             proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
             own_trackers: self.own_trackers || other.own_trackers,
+            newest: self.newest || other.newest,
         }
     }
 

@@ -14,4 +14,5 @@ mod control_loop;
 mod failover;
 mod login;
 mod observation;
+mod rehearsal;
 mod tidy;

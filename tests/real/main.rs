@@ -12,6 +12,7 @@ mod clusters;
 mod compression;
 mod consistency;
 mod crowd;
+mod drivers;
 mod failover;
 mod faults;
 mod gtid;
@@ -29,6 +30,9 @@ mod process_list;
 mod protocol;
 mod random;
 mod raw;
+#[path = "../rehearsal/mod.rs"]
+mod rehearsal;
+mod scenarios;
 mod scripts;
 mod split;
 mod switchover;
