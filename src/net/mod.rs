@@ -287,6 +287,11 @@ impl Channel {
         Ok(next)
     }
 
+    /// To be dropped next, with a reset in the place of a close.
+    pub fn reset_when_dropped(&self) {
+        self.stream.reset_when_dropped();
+    }
+
     pub async fn shutdown(&mut self) {
         // The peer may be gone already; there is nobody to tell.
         let _ = self.stream.shutdown().await;

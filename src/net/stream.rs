@@ -69,6 +69,20 @@ impl Stream {
         }
     }
 
+    /// From now on to be dropped is to be reset: the peer's next word fails at once, and is not sent in vain.
+    pub(super) fn reset_when_dropped(&self) {
+        let tcp = match self {
+            Stream::Tcp(tcp) => Some(tcp),
+            Stream::Unix(_) => None,
+            Stream::Tls(tls) => match tls.get_ref().0 {
+                Socket::Tcp(tcp) => Some(tcp),
+                Socket::Unix(_) => None,
+            },
+        };
+        // Where it cannot be set, the peer finds the end one word later.
+        let _ = tcp.map(TcpStream::set_zero_linger);
+    }
+
     /// Says a few bytes if that can be done at once and without TLS.
     pub(super) fn try_say(&self, bytes: &[u8]) {
         let _ = match self {

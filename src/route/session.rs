@@ -63,6 +63,7 @@ impl SessionState {
         if self.transaction == Transaction::None && statement.kind != Kind::Set {
             self.pins = self.pins.without(PinSet::of(PinCause::NextTransaction));
         }
+        self.observe_unseen_transaction(statement, seen);
         // What SQL_CALC_FOUND_ROWS counted is told until the next SELECT, be it the one that asks for it.
         if statement.kind == Kind::Select {
             self.pins = self.pins.without(PinSet::of(PinCause::FoundRows));
@@ -77,6 +78,19 @@ impl SessionState {
             || (statement.kind == Kind::Define && self.pins.contains(PinCause::TemporaryTable));
         if seen.state_changed && !seen.change_is_known && !named {
             self.pins.insert(PinCause::Unknown);
+        }
+    }
+
+    /// With autocommit off, servers keep a savepoint although their flags speak of a transaction only from the next
+    /// statement that touches a table; and an error, which has no flags, may leave a transaction with its locks.
+    fn observe_unseen_transaction(&mut self, statement: &Statement, seen: Seen) {
+        let is_seen = self.autocommit || self.transaction != Transaction::None;
+        let ends =
+            matches!(statement.kind, Kind::Commit | Kind::Rollback | Kind::Begin { .. } | Kind::Define);
+        if is_seen || (ends && !seen.failed) {
+            self.pins = self.pins.without(PinSet::of(PinCause::UnseenTransaction));
+        } else if statement.kind == Kind::Savepoint || seen.failed {
+            self.pins.insert(PinCause::UnseenTransaction);
         }
     }
 

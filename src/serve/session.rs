@@ -205,6 +205,13 @@ impl Session {
             if self.draining && !self.state.holds_connection() && self.client.input().is_empty() {
                 return Err(End::Drained);
             }
+            // Orders come in between, and are no word of the client's.
+            let silent = match self.patience {
+                Some(_) if self.client.input().is_empty() => {
+                    self.house.registry.in_activity_for(&self.info, Instant::now())
+                }
+                _ => Duration::ZERO,
+            };
             let woken = poll_fn(|cx| {
                 let orders = self.info.poll_orders(cx);
                 if !orders.is_empty() {
@@ -219,10 +226,12 @@ impl Session {
             let woken = match self.patience {
                 None => woken.await,
                 // Boxed: few set it.
-                Some(limit) => match Box::pin(tokio::time::timeout(limit, woken)).await {
-                    Ok(woken) => woken,
-                    Err(_) => return Err(End::WaitedTooLong),
-                },
+                Some(limit) => {
+                    match Box::pin(tokio::time::timeout(limit.saturating_sub(silent), woken)).await {
+                        Ok(woken) => woken,
+                        Err(_) => return Err(End::WaitedTooLong),
+                    }
+                }
             };
             match woken {
                 Woken::Came(Ok(0)) => return Err(End::ClientGone(io::ErrorKind::UnexpectedEof.into())),
@@ -339,9 +348,9 @@ impl Session {
     /// Says why the session ends, where the client would otherwise not know.
     async fn say_goodbye(&mut self, end: &End) {
         let error = match end {
-            // As the servers do: MariaDB says nothing.
+            // As the servers do: MariaDB says nothing, and resets.
             End::WaitedTooLong if self.version.flavour == Flavour::MariaDb => {
-                return self.client.shutdown().await;
+                return self.client.reset_when_dropped();
             }
             End::Drained => ErrPacket::new(code::SERVER_SHUTDOWN, "Server shutdown in progress"),
             End::IdleTooLong => ErrPacket::new(

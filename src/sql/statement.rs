@@ -258,12 +258,14 @@ pub enum PinCause {
     /// SET TRANSACTION without GLOBAL or SESSION: it holds for the next transaction on this connection,
     /// an autocommitted statement included, and no longer.
     NextTransaction,
+    /// With autocommit off: begun by a savepoint, or by a statement that failed, and no flag tells of it yet.
+    UnseenTransaction,
     /// Not recognised, so it may have changed anything.
     Unknown,
 }
 
 impl PinCause {
-    pub const ALL: [PinCause; 17] = [
+    pub const ALL: [PinCause; 18] = [
         PinCause::TemporaryTable,
         PinCause::TableLocks,
         PinCause::GlobalReadLock,
@@ -280,6 +282,7 @@ impl PinCause {
         PinCause::Cursor,
         PinCause::Xa,
         PinCause::NextTransaction,
+        PinCause::UnseenTransaction,
         PinCause::Unknown,
     ];
 }
@@ -494,6 +497,7 @@ impl fmt::Display for PinCause {
             PinCause::Cursor => "cursor",
             PinCause::Xa => "xa",
             PinCause::NextTransaction => "next_transaction",
+            PinCause::UnseenTransaction => "unseen_transaction",
             PinCause::Unknown => "unknown",
         })
     }

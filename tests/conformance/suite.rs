@@ -30,10 +30,10 @@ const fn suite(name: &'static str, what: &'static str, quick: bool) -> Suite {
 }
 
 pub(crate) const ALL: &[Suite] = &[
-    suite("dbd-mysql", "Perl DBD::mysql, t/", true),
+    suite("dbd-mysql", "Perl DBD::mysql, t/", false),
     suite("dbd-mariadb", "Perl DBD::MariaDB, t/", true),
     suite("pymysql", "Python PyMySQL, pymysql/tests", true),
-    suite("go-sql-driver", "Go go-sql-driver/mysql", true),
+    suite("go-sql-driver", "Go go-sql-driver/mysql", false),
     suite("mysql-async", "Rust mysql_async", false),
     suite("aiomysql", "Python aiomysql", false),
     suite("sqlalchemy", "Python SQLAlchemy, the MySQL dialect", false),

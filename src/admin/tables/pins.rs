@@ -51,6 +51,7 @@ fn ends_with(cause: PinCause) -> &'static str {
         PinCause::Cursor => "its last row, or resetting or closing the statement",
         PinCause::Xa => "XA COMMIT, XA ROLLBACK; XA PREPARE where that detaches",
         PinCause::NextTransaction => "the next transaction",
+        PinCause::UnseenTransaction => "the next statement that touches a table, COMMIT or ROLLBACK",
         PinCause::UserVariable => "setting each to a literal, where all names are known",
         PinCause::PreparedText => "DEALLOCATE PREPARE, where all names are known",
         PinCause::Role | PinCause::Unknown => "nothing else",
