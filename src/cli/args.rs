@@ -76,6 +76,9 @@ pub struct PlaygroundArguments {
     /// Keep data and logs in this folder, and use what is there.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Kill, stop and cut off the servers by typing: a client writes meanwhile, and says how long it had to wait.
+    #[arg(long, conflicts_with = "keep")]
+    pub chaos: bool,
 }
 
 #[derive(Args, Clone, Debug)]

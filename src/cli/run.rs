@@ -37,7 +37,12 @@ pub(super) fn playground(arguments: &PlaygroundArguments) -> anyhow::Result<Outc
     cluster.keep.clone_from(&arguments.keep);
     // With one replica its loss would stop all writes; and what is kept begins with the same primary every time.
     cluster.semi_sync = cluster.replicas >= 2 && cluster.keep.is_none();
-    let options = playground::TourOptions { cluster, port: arguments.port };
+    anyhow::ensure!(
+        !arguments.chaos || cluster.semi_sync,
+        "--chaos takes two replicas: one that dies, and one that is left"
+    );
+    cluster.relays = arguments.chaos;
+    let options = playground::TourOptions { cluster, port: arguments.port, chaos: arguments.chaos };
     let progress = |line: &str| {
         // Nobody reads any more, perhaps; the playground goes on.
         let _ = writeln!(std::io::stdout(), "{line}");

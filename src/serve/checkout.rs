@@ -176,10 +176,6 @@ impl Session {
     ) -> Result<(Route, Lease), Refusal> {
         let needs = judged.statement.needs;
         let held = route.to == Destination::Held;
-        if needs.diagnostics && !held {
-            // Whatever the connection's last user left must not be seen.
-            lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
-        }
         let chooses_role = matches!(judged.statement.effect.as_deref(), Some(Effect::Role));
         match lease.settle_role(self.wanted.role.as_ref()).await {
             // A role that was revoked must not keep the session from choosing another.
@@ -200,8 +196,15 @@ impl Session {
         {
             Box::pin(lease.set_last_insert_id(id)).await.map_err(Refusal::Settle)?;
         }
+        if needs.own_trackers {
+            lease.leave_trackers().await.map_err(Refusal::Settle)?;
+        }
         if needs.proxy_variable {
             Box::pin(self.show_proxy_variables(&mut lease)).await.map_err(Refusal::Settle)?;
+        }
+        if needs.diagnostics && !held {
+            // Whatever the connection's last user left must not be seen.
+            lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
         }
         Ok((route, lease))
     }

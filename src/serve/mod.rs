@@ -15,6 +15,7 @@ mod own_writes;
 mod pins;
 mod positions;
 mod prepared;
+mod process_list;
 mod proxy_variables;
 mod query;
 mod refusal;
@@ -26,6 +27,7 @@ mod socket;
 mod split;
 mod state;
 mod statements;
+mod threads;
 pub mod tls;
 
 pub use acknowledged::Acknowledged;

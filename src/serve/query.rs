@@ -31,7 +31,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    fn expect(&self) -> Expect {
+    pub(super) fn expect(&self) -> Expect {
         match self {
             Work::Plain(expect) => *expect,
             Work::Prepare { .. } => Expect::Prepared,
@@ -114,20 +114,13 @@ impl Session {
             request.may_lack = judged.hint.is_none();
             self.show_active(&judged, &route, &lease, started);
             match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
-                Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
-                    self.learn_write(&mut judged, work, incoming);
-                    lease.release_clean();
-                }
                 outcome if request.lacked(&outcome) => {
                     Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
                     self.keep_or_release(lease);
                 }
-                Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
-                    prepared_again = true;
-                    if let Work::About(about) = work {
-                        lease.forget_prepared(&about.key);
-                    }
-                    self.keep_or_release(lease);
+                Ok(Reply { withheld: Some(withheld), .. }) => {
+                    prepared_again |= withheld == Withheld::Unprepared;
+                    self.take_back(withheld, &mut judged, work, incoming, lease);
                 }
                 Ok(reply) => {
                     self.observe_statement(work, &judged, incoming, request.input_len, &reply);
@@ -142,6 +135,10 @@ impl Session {
                 }
                 Err(Failure::Client(error)) => {
                     self.abandon(lease);
+                    return Err(End::ClientGone(error));
+                }
+                Err(Failure::Abandoned(error)) => {
+                    self.abandon_at_work(&judged.statement.access, lease);
                     return Err(End::ClientGone(error));
                 }
                 Err(Failure::Server { answered: false, .. }) if may_repeat && avoid.len() < TRIES_MAX => {
@@ -160,6 +157,30 @@ impl Session {
                     return Ok(None);
                 }
             }
+        }
+    }
+
+    /// The server's refusal was withheld: the statement is to be tried otherwise.
+    fn take_back(
+        &mut self,
+        withheld: Withheld,
+        judged: &mut Cow<'_, Judged>,
+        work: &Work,
+        incoming: Incoming,
+        mut lease: Lease,
+    ) {
+        match withheld {
+            Withheld::ReadOnly => {
+                self.learn_write(judged, work, incoming);
+                lease.release_clean();
+            }
+            Withheld::Unprepared => {
+                if let Work::About(about) = work {
+                    lease.forget_prepared(&about.key);
+                }
+                self.keep_or_release(lease);
+            }
+            Withheld::Lacking => self.keep_or_release(lease),
         }
     }
 
@@ -187,6 +208,7 @@ impl Session {
             may_repeat,
             may_lack: false,
             reply_sequence: 1,
+            list: None,
             sent: false,
         }
     }
@@ -222,6 +244,9 @@ impl Session {
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
+        if judged.statement.needs.process_list {
+            request.list = self.process_list(judged, work, lease, request.reply_sequence);
+        }
         request.sent = true;
         let acknowledged = &self.house.acknowledged;
         // A long command is passed on as it comes, unless it had to be held and changed.

@@ -5,6 +5,7 @@ use std::io;
 use std::task::Poll;
 
 use super::acknowledged::Acknowledged;
+use super::process_list::ProcessList;
 use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
@@ -31,6 +32,8 @@ pub(super) struct Request {
     pub(super) may_lack: bool,
     /// The number of the reply's first packet: 1, unless the command took several packets.
     pub(super) reply_sequence: u8,
+    /// The reply is a list of sessions, rewritten in passing.
+    pub(super) list: Option<Box<ProcessList>>,
     /// It is on its way: a server may have got it.
     pub(super) sent: bool,
 }
@@ -104,6 +107,8 @@ pub(super) enum Failure {
     },
     /// The client has gone. The server may still be at work for it.
     Client(io::Error),
+    /// The client has gone while the server worked on its command, which it has in full.
+    Abandoned(io::Error),
     /// The server refused what had to come before the command; the command was not sent.
     Refused(ErrPacket),
 }
@@ -142,6 +147,7 @@ pub(super) async fn pass_reply(
         answered: false,
         next_sequence: request.reply_sequence,
         file_sent: false,
+        list: request.list.take(),
     };
     loop {
         match passage.pass_what_came(backend, request).await? {
@@ -164,6 +170,7 @@ struct Passage<'a> {
     next_sequence: u8,
     /// The client has sent the file it was asked for, and the server has not answered yet.
     file_sent: bool,
+    list: Option<Box<ProcessList>>,
 }
 
 enum Pass {
@@ -217,7 +224,11 @@ impl Passage<'_> {
         if at > 0 {
             self.answered = true;
             self.file_sent = false;
-            self.client.forward(&mut backend.conn.channel, at).await.map_err(Failure::Client)?;
+            if self.list.is_some() {
+                self.write_listed(backend, at, &[]).await?;
+            } else {
+                self.client.forward(&mut backend.conn.channel, at).await.map_err(Failure::Client)?;
+            }
         }
         Ok(over)
     }
@@ -306,6 +317,11 @@ impl Passage<'_> {
     ) -> Result<(), Failure> {
         self.answered = true;
         self.file_sent = false;
+        if self.list.is_some() {
+            self.write_listed(backend, at, packet).await?;
+            backend.conn.channel.consume(len);
+            return Ok(());
+        }
         if at == 0 {
             self.client.write_all(packet).await.map_err(Failure::Client)?;
         } else {
@@ -316,6 +332,18 @@ impl Passage<'_> {
         }
         backend.conn.channel.consume(at + len);
         Ok(())
+    }
+
+    /// Writes what becomes of the first `at` bytes and this packet in a list of sessions, and takes those bytes.
+    async fn write_listed(&mut self, backend: &mut Backend, at: usize, packet: &[u8]) -> Result<(), Failure> {
+        let Some(list) = &mut self.list else { return Ok(()) };
+        let passed = list.take(&backend.conn.channel.input()[..at]).and_then(|mut out| {
+            out.extend(list.take(packet)?);
+            Ok(out)
+        });
+        let out = passed.map_err(|malformed| self.server_failure(nonsense(malformed)))?;
+        backend.conn.channel.consume(at);
+        self.client.write_all(&out).await.map_err(Failure::Client)
     }
 
     /// Waits for the server, and notices a client that goes away meanwhile.
@@ -337,7 +365,7 @@ impl Passage<'_> {
             Poll::Pending
         });
         match came.await {
-            Err(gone) => Err(Failure::Client(gone)),
+            Err(gone) => Err(Failure::Abandoned(gone)),
             Ok(Ok(0)) => Err(self.server_failure(io::ErrorKind::UnexpectedEof.into())),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.server_failure(error)),
@@ -364,7 +392,8 @@ impl Passage<'_> {
     }
 
     fn server_failure(&self, error: io::Error) -> Failure {
-        let boundary = self.tracker.at_packet_boundary();
+        // A list has numbers of its own.
+        let boundary = self.tracker.at_packet_boundary() && !(self.answered && self.list.is_some());
         let spoke_last = self.answered && !self.file_sent;
         let next = if spoke_last { self.tracker.last_sequence().wrapping_add(1) } else { self.next_sequence };
         Failure::Server { error, answered: self.answered, next_sequence: boundary.then_some(next) }
@@ -429,6 +458,9 @@ fn see_ok(
     }
     reply.collation_untold &= !collation_told;
     reply.change_is_known &= reported || !reply.state_changed;
+    if backend.trackers_are_clients() && client_capabilities & capability::SESSION_TRACK != 0 {
+        return Ok(Instead::Same);
+    }
     let mut packet = vec![0; HEADER_LEN];
     OkPacket { state: &kept, ..ok }.push_payload(&mut packet, first, client_capabilities);
     let header = Header { len: packet.len() - HEADER_LEN, sequence };

@@ -134,7 +134,7 @@ impl Session {
                 self.put_back(lease);
                 Ok(Tried::NotHere)
             }
-            Err(Failure::Client(error)) => {
+            Err(Failure::Client(error) | Failure::Abandoned(error)) => {
                 self.abandon(lease);
                 Err(End::ClientGone(error))
             }

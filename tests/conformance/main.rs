@@ -29,7 +29,14 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.context("no runtime").and_then(|runtime| runtime.block_on(conform(&options))) {
+    // Dropped with all that it started, by Ctrl-C too.
+    let interrupted = async {
+        tokio::select! {
+            done = conform(&options) => done,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        }
+    };
+    match runtime.context("no runtime").and_then(|runtime| runtime.block_on(interrupted)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -121,6 +128,5 @@ async fn serve(stage: &Stage) -> Result<()> {
         let (port, user) = (stage.port(way), stage::SUITE.user);
         say(&format!("{way}: 127.0.0.1:{port}, user and password {user}, schema {}", stage::SCHEMA));
     }
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+    std::future::pending().await
 }

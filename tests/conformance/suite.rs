@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use pointsman::flavour::Flavour;
-use pointsman::playground;
+use pointsman::playground::{self, ROOT};
 use tokio::process::Command;
 
 use crate::compare::{self, Run, Status};
@@ -85,15 +85,15 @@ impl Suite {
             .stdout(output.try_clone()?)
             .stderr(output);
         let begun = Instant::now();
-        let mut child = command.kill_on_drop(true).process_group(0).spawn().context("bash")?;
-        let leader = child.id();
+        let mut child = command.process_group(0).spawn().context("bash")?;
+        // What it left behind must not disturb the next.
+        let group = child.id().map(Group);
         let fault = match tokio::time::timeout(Duration::from_secs(options.limit), child.wait()).await {
             Ok(status) if status.as_ref().is_ok_and(ExitStatus::success) => None,
             Ok(_) => Some(last_line(&fs::read(&log)?)),
             Err(_) => Some(format!("not done within {} s", options.limit)),
         };
-        // What it left behind must not disturb the next.
-        end_group(leader).await;
+        drop(group);
         let run = Run { results: compare::read(&fs::read_to_string(&results)?), fault };
         let count = |status| compare::count(&run.results, status);
         say(&format!(
@@ -126,6 +126,7 @@ impl Suite {
             .env("HOST", "127.0.0.1")
             .env("DBUSER", SUITE.user)
             .env("DBPASSWORD", SUITE.password)
+            .env("ROOTPASSWORD", ROOT.password)
             .env("SCHEMA", SCHEMA)
             .current_dir(&folder)
             .stdin(Stdio::null());
@@ -138,12 +139,14 @@ fn last_line(output: &[u8]) -> String {
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing").to_owned()
 }
 
-/// Ends a script with all that it started: it leads a group of its own.
-async fn end_group(leader: Option<u32>) {
-    if let Some(leader) = leader {
-        let _ = Command::new("/bin/sh")
-            .args(["-c", r#"kill -KILL "-$0" 2>/dev/null"#, &leader.to_string()])
-            .status()
-            .await;
+/// A script and all that it started; ended when dropped, in whatever way.
+struct Group(u32);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Most likely nobody is left.
+        let group = format!("-{}", self.0);
+        let _ =
+            std::process::Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
     }
 }

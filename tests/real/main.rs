@@ -26,12 +26,17 @@ mod own_writes;
 mod playground;
 mod pools;
 mod prepared;
+mod process_list;
 mod protocol;
 mod random;
 mod raw;
+#[path = "../rehearsal/mod.rs"]
+mod rehearsal;
+mod scenarios;
 mod scripts;
 mod split;
 mod switchover;
 mod sysbench;
 mod through;
+mod trackers;
 mod writers;

@@ -4,7 +4,7 @@ source "$HERE/common.sh"
 
 case "$1" in
     fetch)
-        languages python
+        languages venv
         venv pytest cryptography
         sdist PyMySQL 0.10.1
         ;;

@@ -4,7 +4,7 @@ source "$HERE/common.sh"
 
 case "$1" in
     fetch)
-        languages python
+        languages venv
         venv pytest==8.3.4 PyMySQL==1.1.1 cryptography typing-extensions greenlet
         sdist SQLAlchemy 2.0.58
         ;;

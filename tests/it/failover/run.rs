@@ -85,23 +85,25 @@ fn play(seed: u64, wrong: Option<Wrong>, verbose: bool) -> Played {
     game.end()
 }
 
-struct Game {
-    world: World,
+pub(super) struct Game {
+    pub(super) world: World,
     chance: Chance,
-    controller: Option<Controller>,
-    disk: String,
+    pub(super) controller: Option<Controller>,
+    pub(super) disk: String,
+    /// The controller is killed when its journal has so many lines.
+    pub(super) killed_at: Option<usize>,
     wrong: Option<Wrong>,
     wall: u64,
     /// By the wall's clock the journal may be wrong about time after that.
     jumped: bool,
-    acknowledged: BTreeSet<Txn>,
+    pub(super) acknowledged: BTreeSet<Txn>,
     /// Who was written to in which epoch.
     writers: BTreeMap<u64, usize>,
     last_acknowledged: usize,
-    moments: usize,
+    pub(super) moments: usize,
     healed: Option<usize>,
-    violations: Vec<String>,
-    out: Option<String>,
+    pub(super) violations: Vec<String>,
+    pub(super) out: Option<String>,
 }
 
 impl Game {
@@ -109,15 +111,20 @@ impl Game {
         let mut chance = Chance::new(seed);
         let flavour = if chance.one_in(2) { Flavour::MySql } else { Flavour::MariaDb };
         let world = World::new(flavour, 2 + chance.below(3));
+        Self::before(world, chance, wrong, verbose)
+    }
+
+    pub(super) fn before(world: World, chance: Chance, wrong: Option<Wrong>, verbose: bool) -> Self {
         let mut out = verbose.then(String::new);
         if let Some(out) = &mut out {
-            let _ = writeln!(out, "{flavour}, {} servers", world.servers.len());
+            let _ = writeln!(out, "{}, {} servers", world.flavour, world.servers.len());
         }
         Self {
             world,
             chance,
             controller: None,
             disk: String::new(),
+            killed_at: None,
             wrong,
             wall: 1_700_000_000_000,
             jumped: false,
@@ -131,7 +138,7 @@ impl Game {
         }
     }
 
-    fn tell(&mut self, line: &str) {
+    pub(super) fn tell(&mut self, line: &str) {
         if let Some(out) = &mut self.out {
             let _ = writeln!(out, "{:>4} {line}", self.moments);
         }
@@ -214,7 +221,7 @@ impl Game {
         self.healed.is_some_and(|healed| self.last_acknowledged >= healed + 30)
     }
 
-    fn moment(&mut self, faults: bool) {
+    pub(super) fn moment(&mut self, faults: bool) {
         self.moments += 1;
         self.wall += STEP.as_millis() as u64;
         let waiting = self.world.tick(STEP, &mut self.chance);
@@ -276,6 +283,7 @@ impl Game {
             disk: &mut self.disk,
             wall,
             faults,
+            killed_at: self.killed_at,
             violations: &mut self.violations,
             verbose: self.out.as_mut(),
         };
@@ -337,7 +345,7 @@ impl Game {
     }
 
     /// With everything healed, writes go on; or histories have parted by writes past the proxy, and it says so.
-    fn check_liveness(&mut self) {
+    pub(super) fn check_liveness(&mut self) {
         if self.last_acknowledged + 20 >= self.moments {
             return;
         }
