@@ -66,6 +66,13 @@ impl Settings {
         }
     }
 
+    /// A variable is as whatever else is set makes it.
+    pub fn forget(&mut self, name: &str) {
+        if self.variable(name).is_some() {
+            Arc::make_mut(self.variables.get_or_insert_default()).retain(|(have, _)| &**have != name);
+        }
+    }
+
     /// Whether a variable was set that `wanted` would have as after login.
     pub fn has_more_than(&self, wanted: &Settings) -> bool {
         !self.same_variables(wanted) && self.variables().any(|(name, _)| wanted.variable(name).is_none())

@@ -119,6 +119,25 @@ impl Session {
         self.last.was_asked = true;
     }
 
+    /// SET NAMES may name a collation, and MySQL reports the character sets alone. The server is asked where nobody
+    /// can notice; else it is the default one, unless the statement says otherwise.
+    pub(super) async fn learn_collation(&mut self, judged: &Judged, lease: &mut Lease, reply: &Reply) {
+        const COLLATION: &str = "collation_connection";
+        if reply.outcome.warnings > 0 || self.state.pins.contains(PinCause::FoundRows) {
+            lease.settings.forget(COLLATION);
+            if judged.statement.digest.to_string().to_ascii_lowercase().contains("collat") {
+                self.state.pins.insert(PinCause::Unknown);
+            }
+            return;
+        }
+        match lease.ask_in_time("SELECT @@collation_connection").await {
+            Ok(Some(collation)) => lease.settings.set(COLLATION, &collation),
+            // A connection lost meanwhile is noticed by whoever uses it next.
+            _ => lease.settings.forget(COLLATION),
+        }
+        self.last.was_asked = true;
+    }
+
     /// Lets people see what ties the session to its connection.
     pub(super) fn show_pins(&self, pins: PinSet) {
         self.info.update(|seen| {

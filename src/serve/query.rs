@@ -331,8 +331,11 @@ impl Session {
             Box::pin(self.take_effect(&judged.statement, work, &mut lease, reply.outcome.error.as_ref()))
                 .await;
         }
-        self.adopt_settings(&lease);
         self.last.observe(&reply.outcome);
+        if reply.collation_untold {
+            Box::pin(self.learn_collation(judged, &mut lease, reply)).await;
+        }
+        self.adopt_settings(&lease);
         self.answered_aside = false;
         if self.house.routing.transaction_split && matches!(judged.statement.kind, Kind::Begin { .. }) {
             Box::pin(self.begin_split(judged, &mut lease)).await;

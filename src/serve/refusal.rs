@@ -40,7 +40,10 @@ impl Refusal {
                 code::CON_COUNT,
                 format!("Too many connections: all of the pool stayed in use for {waited:?}"),
             ),
-            Refusal::Checkout(CheckoutError::Connect(ConnectError::Refused(error))) => error.clone(),
+            Refusal::Checkout(
+                CheckoutError::Connect(ConnectError::Refused(error))
+                | CheckoutError::Setup(ExchangeError::Refused(error)),
+            ) => error.clone(),
             Refusal::Checkout(error) => ErrPacket::new(code::UNKNOWN, error.to_string()),
             Refusal::Settle(ExchangeError::Refused(error)) => error.clone(),
             Refusal::Settle(error) => ErrPacket::new(code::NET_READ_ERROR, error.to_string()),

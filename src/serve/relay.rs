@@ -75,6 +75,8 @@ pub(super) struct Reply {
     pub(super) state_changed: bool,
     /// All of what changed was reported by value.
     pub(super) change_is_known: bool,
+    /// The character set of the connection was reported and its collation was not: MySQL after SET NAMES.
+    pub(super) collation_untold: bool,
     /// The transactions committed, as the server names them.
     pub(super) gtids: Vec<String>,
     /// Where the command prepared a statement.
@@ -428,7 +430,7 @@ fn see_ok(
         return Ok(Instead::Same);
     }
     let mut kept = Vec::new();
-    let mut reported = false;
+    let (mut reported, mut collation_told) = (false, false);
     // Taken out so that the backend's settings may change while they are read.
     let state = ok.state.to_vec();
     let (first, sequence, info) = (payload[0], packet[3], ok.info.to_vec());
@@ -445,11 +447,16 @@ fn see_ok(
             continue;
         }
         reported = true;
+        if let SessionChange::Variable { name, .. } = change {
+            reply.collation_untold |= name == b"character_set_connection";
+            collation_told |= name == b"collation_connection";
+        }
         reply.change_is_known &= backend.observe(&change);
         if client_would_see(&change) {
             OkPacket::push_change(&mut kept, &change);
         }
     }
+    reply.collation_untold &= !collation_told;
     reply.change_is_known &= reported || !reply.state_changed;
     if backend.trackers_are_clients() && client_capabilities & capability::SESSION_TRACK != 0 {
         return Ok(Instead::Same);

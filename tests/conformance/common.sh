@@ -44,7 +44,13 @@ download_source() {
     local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=3)
     [ -n "$(find "$apt/lists" -maxdepth 1 -name '*_Sources*' -mmin -720)" ] || apt-get "${options[@]}" -qq update
-    (cd download && apt-get "${options[@]}" -qq source --download-only "$1")
+    # Archives of security updates do not always carry the newest sources; the release's own will do.
+    local release
+    while read -r release; do
+        (cd download && apt-get "${options[@]}" -qq source --download-only "$1=$release") || true
+        [ -z "$(find download -name '*.orig.tar.*' ! -name '*.asc')" ] || break
+        rm -f download/*.dsc
+    done < <(apt-cache "${options[@]}" showsrc "$1" | sed -n 's/^Version: //p' | sort --version-sort --reverse --unique)
     exec 8>&-
 }
 

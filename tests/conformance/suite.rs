@@ -37,6 +37,10 @@ pub(crate) const ALL: &[Suite] = &[
     suite("mysql-async", "Rust mysql_async", false),
     suite("aiomysql", "Python aiomysql", false),
     suite("sqlalchemy", "Python SQLAlchemy, the MySQL dialect", false),
+    suite("node-mysql2", "Node mysql2, a program of ours", true),
+    suite("php-mysqli", "PHP mysqli, ext/mysqli/tests", false),
+    suite("php-pdo-mysql", "PHP PDO, ext/pdo_mysql/tests", false),
+    suite("mariadb-java", "Java MariaDB Connector/J", false),
 ];
 
 impl Suite {

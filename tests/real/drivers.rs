@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
+use pointsman::backend::ConnectError;
 use pointsman::flavour::Flavour;
-use pointsman::playground::{APP, Cluster, Options, ROOT};
+use pointsman::playground::{APP, Account, Cluster, Options, ROOT};
 use pointsman::sql::PinSet;
 use pointsman::wire::{ErrPacket, Expect, Greeting, HEADER_LEN, capability};
 use tokio::io::AsyncReadExt as _;
@@ -22,6 +23,8 @@ both![
     what_a_replica_lacks_the_primary_has,
     an_administrator_kills_sessions_of_others,
     the_greeting_names_the_servers_collation,
+    an_expired_password_is_told_as_the_server_tells_it,
+    a_collation_that_is_not_reported_is_kept,
 ];
 
 const PREPARE: u8 = 0x16;
@@ -213,5 +216,51 @@ async fn the_greeting_names_the_servers_collation(flavour: Flavour) -> Result<()
         told.push(Greeting::parse(&payload)?.collation);
     }
     assert_eq!(told[0], told[1]);
+    Ok(())
+}
+
+async fn an_expired_password_is_told_as_the_server_tells_it(flavour: Flavour) -> Result<()> {
+    let scene = scene(flavour, "drivers_expired").await?;
+    let account = Account { user: "drivers_expired", password: "secret" };
+    let mut direct = scene.cluster.primary.connect(ROOT).await?;
+    direct.query_drop("CREATE USER drivers_expired IDENTIFIED BY 'secret' PASSWORD EXPIRE").await?;
+    scene.cluster.wait_applied().await?;
+    let mut told = Vec::new();
+    for port in [scene.cluster.primary.port, scene.proxy.running.front.port()] {
+        let profile = capability::DEPRECATE_EOF | capability::CAN_HANDLE_EXPIRED_PASSWORDS;
+        // Some say it at once, some at the first statement.
+        let error = match Raw::speaking(port, account, None, profile).await {
+            Ok(mut raw) => ErrPacket::parse(&raw.query("SELECT 1 + 1").await?[0])?.code,
+            Err(error) => match error.downcast_ref::<ConnectError>() {
+                Some(ConnectError::Refused(error)) => error.code,
+                _ => return Err(error),
+            },
+        };
+        told.push(error);
+    }
+    assert_eq!(told[0], told[1]);
+    Ok(())
+}
+
+async fn a_collation_that_is_not_reported_is_kept(flavour: Flavour) -> Result<()> {
+    let mut scene = scene(flavour, "drivers_names").await?;
+    let collation = "SELECT @@collation_connection FROM t LIMIT 1";
+    let default = if flavour == Flavour::MySql { "utf8mb4_0900_ai_ci" } else { "utf8mb4_general_ci" };
+    let told = [
+        ("SET NAMES utf8mb4 COLLATE utf8mb4_bin", "utf8mb4_bin"),
+        ("SET NAMES utf8mb4", default),
+        ("SET NAMES utf8 COLLATE utf8_unicode_ci", "utf8mb3_unicode_ci"),
+        ("SET NAMES latin1", "latin1_swedish_ci"),
+        ("SET NAMES cp1250 COLLATE cp1250_bin, @a = 1", "cp1250_bin"),
+    ];
+    for reset in [false, true] {
+        if reset {
+            scene.raw.ask(&[0x1f], Expect::Ok).await?;
+        }
+        for (statement, wanted) in told {
+            scene.affected(statement).await?;
+            assert_eq!(scene.raw.column(collation).await?, [wanted], "{statement}, reset: {reset}");
+        }
+    }
     Ok(())
 }
