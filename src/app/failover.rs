@@ -1,5 +1,6 @@
 //! Gives the control line what it needs to change the primary: a journal, the right to decide, a gate.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -75,6 +76,11 @@ impl Gate for Pools {
 
     fn open(&self, server: ServerId) {
         self.0[usize::from(server.0)].open_way();
+    }
+
+    fn prepare(&self, from: ServerId, to: ServerId) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let (from, to) = (&self.0[usize::from(from.0)], &self.0[usize::from(to.0)]);
+        Box::pin(to.open_like(from))
     }
 
     fn busy(&self, server: ServerId) -> usize {

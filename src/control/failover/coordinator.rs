@@ -9,8 +9,9 @@ use super::durability::{self, Class, Shortfall};
 use super::journal::{self, Began, Record, Wall};
 use super::plan::{Kind, Phase, Plan, WhyNot};
 use super::repair;
-use super::step::{Outcome, Step};
+use super::step::{Outcome, Step, What};
 use super::view::View;
+use crate::control::semi_sync::SourceSide;
 use crate::topology::ServerId;
 
 /// Past changes that are remembered for people.
@@ -32,6 +33,8 @@ pub struct Coordinator {
     reigned: Vec<ServerId>,
     has_promoted: bool,
     repairs: Vec<(Step, Instant)>,
+    /// How commits waited when a change of primary last began.
+    semi_sync: Option<SourceSide>,
     /// The primary and the epoch that the journal knows.
     recorded: Option<(ServerId, u64)>,
     /// What the last decision was, where it was to wait.
@@ -68,6 +71,7 @@ impl Coordinator {
             reigned: Vec::new(),
             has_promoted: false,
             repairs: Vec::new(),
+            semi_sync: None,
             recorded: None,
             waits: None,
             current: None,
@@ -80,7 +84,10 @@ impl Coordinator {
         for record in records {
             match record {
                 Record::Adopted { epoch, server } => self.reigns(server, *epoch),
-                Record::Began(began) => self.plan = self.resumed(began, wall, now),
+                Record::Began(began) => {
+                    self.waited(began.semi_sync.as_ref());
+                    self.plan = self.resumed(began, wall, now);
+                }
                 Record::Chosen { server, because, floor, .. } => {
                     let id = self.id(server);
                     if let (Some(plan), Some(id)) = (&mut self.plan, id) {
@@ -171,6 +178,7 @@ impl Coordinator {
             class: self.class.as_ref(),
             reigned: &self.reigned,
             has_promoted: self.has_promoted,
+            semi_sync: self.semi_sync.as_ref(),
             repairs: &self.repairs,
         }
     }
@@ -216,6 +224,7 @@ impl Coordinator {
     fn begin(&mut self, plan: Plan, wall: Wall) -> Vec<Record> {
         self.order = None;
         self.gate_closed = false;
+        self.waited(plan.semi_sync.as_ref());
         let report = Report {
             epoch: plan.epoch,
             kind: plan.kind,
@@ -240,6 +249,7 @@ impl Coordinator {
             }
         }
         let epoch = self.plan.as_ref().map_or(view.epoch.0, |plan| plan.epoch);
+        let changes = steps.iter().filter(|step| !matches!(step.what, What::Await { .. }));
         let record = |step: &Step| Record::Step {
             epoch,
             server: self.name(step.server),
@@ -247,13 +257,18 @@ impl Coordinator {
             outcome: None,
             at: wall,
         };
-        steps.iter().map(record).collect()
+        changes.map(record).collect()
     }
 
     /// Takes in what became of a step.
     pub fn finished(&mut self, step: &Step, outcome: &Outcome, now: Instant, wall: Wall) -> Record {
-        if let (Some(plan), Outcome::Failed(error) | Outcome::Unknown(error)) = (&mut self.plan, outcome) {
-            plan.count_try(step, Arc::clone(error));
+        match (&mut self.plan, outcome, &step.what) {
+            (Some(plan), Outcome::Failed(error) | Outcome::Unknown(error), _) => {
+                plan.count_try(step, Arc::clone(error));
+            }
+            // Where it answers that all is there, and nothing shows it, asking again would never end.
+            (Some(plan), Outcome::Done, What::Await { .. }) => plan.count_try(step, "not shown".into()),
+            _ => {}
         }
         let server = self.name(step.server);
         self.tell(now, &format!("{server}: {} {outcome}", step.what.name()));
@@ -385,6 +400,13 @@ impl Coordinator {
             lines: Vec::new(),
         });
         Some(plan)
+    }
+
+    /// Where nobody was left to wait for, the last that did wait is remembered.
+    fn waited(&mut self, semi_sync: Option<&SourceSide>) {
+        if let Some(semi_sync) = semi_sync {
+            self.semi_sync = Some(semi_sync.clone());
+        }
     }
 
     fn name(&self, id: ServerId) -> String {

@@ -1,6 +1,7 @@
 //! The shell of the decider: asks it, writes down what it says, and has it done.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,8 +12,9 @@ use super::coordinator::{Coordinator, Report};
 use super::decide::{Decision, Order};
 use super::durability::{Class, Shortfall};
 use super::journal::{Journal, Leadership, Record, Wall};
-use super::plan::{Because, WhyNot};
+use super::plan::{Because, Phase, Plan, WhyNot};
 use super::step::Step;
+use super::view::View;
 use crate::control::Published;
 use crate::control::judge::{Judge, Preference, Problem};
 use crate::control::observation::Facts;
@@ -20,6 +22,12 @@ use crate::topology::{Epoch, ServerId, Standing};
 
 /// Between two looks while something is waited for.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// The same while statements end, which costs no server anything to see.
+const GRACE_PAUSE: Duration = Duration::from_millis(2);
+/// The same for one server that all wait for.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+/// How long preparations may take. A switchover begins without them then, and pauses longer.
+const PREPARE_LIMIT: Duration = Duration::from_secs(5);
 /// Orders that may wait to be taken.
 const REQUESTS_MAX: usize = 8;
 
@@ -28,6 +36,8 @@ pub trait Gate: Send + Sync {
     /// When this returns, nothing reaches the server any more, and nothing that comes from it is passed on.
     fn close(&self, server: ServerId);
     fn open(&self, server: ServerId);
+    /// Opens as many connections to one as are in use to the other, as far as that can be done ahead.
+    fn prepare(&self, from: ServerId, to: ServerId) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// Connections to it that sessions hold.
     fn busy(&self, server: ServerId) -> usize;
 }
@@ -97,6 +107,15 @@ pub(in crate::control) struct Lead {
     ending: Option<Because>,
     acting: bool,
     acted: (mpsc::Sender<Acted>, mpsc::Receiver<Acted>),
+    /// What became of steps, and is not yet written down.
+    outcomes: Vec<Record>,
+    prepared: (mpsc::Sender<Prepared>, mpsc::Receiver<Prepared>),
+}
+
+/// An order for which all is ready that can be.
+pub(in crate::control) struct Prepared {
+    request: Request,
+    acted: Acted,
 }
 
 impl Lead {
@@ -123,6 +142,8 @@ impl Lead {
             ending: None,
             acting: false,
             acted: mpsc::channel(1),
+            outcomes: Vec::new(),
+            prepared: mpsc::channel(REQUESTS_MAX),
         };
         (lead, Desk { requests: sender, shown })
     }
@@ -143,6 +164,7 @@ impl Lead {
         tokio::select! {
             Some(request) = self.requests.recv() => LeadNews::Request(request),
             Some(acted) = self.acted.1.recv() => LeadNews::Acted(acted),
+            Some(prepared) = self.prepared.1.recv() => LeadNews::Prepared(prepared),
         }
     }
 
@@ -150,21 +172,45 @@ impl Lead {
     pub(in crate::control) async fn hear(&mut self, news: LeadNews, judge: &mut Judge) {
         match news {
             LeadNews::Request(request) => self.receive(request, judge),
+            LeadNews::Prepared(Prepared { request, acted }) => {
+                observe(judge, acted.seen);
+                self.take_order(request, judge);
+            }
             LeadNews::Acted(acted) => {
                 self.acting = false;
-                for Seen { server, asked, observation } in acted.seen {
-                    judge.observe(server, observation, asked);
-                }
+                observe(judge, acted.seen);
                 let finished = |(step, outcome): &(Step, _)| {
                     self.coordinator.finished(step, outcome, Instant::now(), wall())
                 };
-                let records = acted.outcomes.iter().map(finished).collect();
-                self.write(records).await;
+                let records: Vec<Record> = acted.outcomes.iter().map(finished).collect();
+                if self.coordinator.plan().is_some() {
+                    // They are for people; the next decision takes them along, and clients do not wait for them.
+                    self.outcomes.extend(records);
+                } else {
+                    self.hands.rest();
+                    self.write(records).await;
+                }
             }
         }
     }
 
+    /// An order to hand over waits until all is ready for it, so that writes need not.
     fn receive(&mut self, request: Request, judge: &Judge) {
+        let primary = judge.view(&self.preferences, Instant::now()).and_then(|view| view.primary);
+        let (Order::Switchover { to }, Some(from), false) = (request.order, primary, request.rehearse) else {
+            return self.take_order(request, judge);
+        };
+        let (hands, gate) = (self.hands.clone(), Arc::clone(&self.gate));
+        let prepared = self.prepared.0.clone();
+        tokio::spawn(async move {
+            let preparing = async { tokio::join!(hands.prepare(from, to), gate.prepare(from, to)).0 };
+            let acted = tokio::time::timeout(PREPARE_LIMIT, preparing).await.unwrap_or_default();
+            // The line has stopped: nobody needs to know.
+            let _ = prepared.send(Prepared { request, acted }).await;
+        });
+    }
+
+    fn take_order(&mut self, request: Request, judge: &Judge) {
         let Request { order, rehearse, answer } = request;
         let answered = match judge.view(&self.preferences, Instant::now()) {
             None => Some(Err("the servers have not all been looked at yet".to_owned())),
@@ -209,12 +255,11 @@ impl Lead {
                 Decision::Run(steps) => with_facts(steps, |id| view.member(id).facts.cloned()),
                 _ => Vec::new(),
             };
-            let looked =
-                view.members.iter().filter(|member| !member.is_down).map(|member| member.id).collect();
-            if !self.write(records).await {
+            let looks = looks(&decision, self.coordinator.plan(), &view);
+            if !records.is_empty() && !self.write(records).await {
                 return;
             }
-            let goes_on = self.carry_out(decision, steps, looked, judge, published);
+            let goes_on = self.carry_out(decision, steps, looks, judge, published);
             self.show();
             if !goes_on {
                 return;
@@ -227,7 +272,7 @@ impl Lead {
         &mut self,
         decision: Decision,
         steps: Vec<(Step, Facts)>,
-        looked: Vec<ServerId>,
+        (looked, pause): (Vec<ServerId>, Duration),
         judge: &mut Judge,
         published: &mut Published,
     ) -> bool {
@@ -236,7 +281,7 @@ impl Lead {
             Decision::Refuse(why) => self.answer(Err(why.to_string())),
             Decision::Wait(_) => {
                 if self.coordinator.plan().is_some() {
-                    self.spawn(self.hands.clone().look_at(looked, LOOK_PAUSE));
+                    self.spawn(self.hands.clone().look_at(looked, pause));
                 }
                 return false;
             }
@@ -278,6 +323,7 @@ impl Lead {
     }
 
     fn ended(&mut self) {
+        self.hands.rest();
         let report = self.coordinator.reports().last();
         let said = report.and_then(|report| report.over.clone().map(|over| (report.epoch, over)));
         let text = said.map_or_else(String::new, |(epoch, (name, took))| {
@@ -322,6 +368,9 @@ impl Lead {
 
     /// Writes down what is about to be done. Whether it may be.
     async fn write(&mut self, records: Vec<Record>) -> bool {
+        let mut all = std::mem::take(&mut self.outcomes);
+        all.extend(records);
+        let records = all;
         if records.is_empty() {
             return true;
         }
@@ -346,6 +395,29 @@ impl Lead {
 pub(in crate::control) enum LeadNews {
     Request(Request),
     Acted(Acted),
+    Prepared(Prepared),
+}
+
+fn observe(judge: &mut Judge, seen: Vec<Seen>) {
+    for Seen { server, asked, observation } in seen {
+        judge.observe(server, observation, asked);
+    }
+}
+
+/// Whom to look at while something is waited for, and after how long. Of those that need not be asked, one may hang.
+fn looks(decision: &Decision, plan: Option<&Plan>, view: &View<'_>) -> (Vec<ServerId>, Duration) {
+    let (Decision::Wait(why), Some(plan)) = (decision, plan) else { return (Vec::new(), LOOK_PAUSE) };
+    match (why, &plan.phase) {
+        (WhyNot::Grace, _) => (Vec::new(), GRACE_PAUSE),
+        (WhyNot::NoAcknowledger { .. }, Phase::Promoting(..)) => {
+            let answer = view.members.iter().filter(|member| member.answered);
+            (answer.map(|member| member.id).collect(), SHORT_PAUSE)
+        }
+        _ => {
+            let up = view.members.iter().filter(|member| !member.is_down);
+            (up.map(|member| member.id).collect(), LOOK_PAUSE)
+        }
+    }
 }
 
 /// A server that was never seen cannot be told anything: what it understands is not known.

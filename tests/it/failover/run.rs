@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use pointsman::control::failover::decide::Order;
 use pointsman::control::failover::journal::{self, Record};
 use pointsman::control::failover::plan::{Kind, WhyNot};
+use pointsman::control::judge::Preference;
 use pointsman::flavour::Flavour;
+use pointsman::topology::ServerId;
 
 use super::chance::Chance;
 use super::controller::{Controller, Stage, Wrong, policy};
@@ -145,7 +148,7 @@ impl Game {
         }
         let count = self.world.servers.len();
         let (one, other) = (self.chance.below(count), self.chance.below(count));
-        let what = match self.chance.below(12) {
+        let what = match self.chance.below(13) {
             0 | 1 => {
                 self.world.crash(one);
                 "crashes"
@@ -187,6 +190,14 @@ impl Game {
                     self.world.write_errant(one);
                 }
                 "is written to past the proxy"
+            }
+            11 => {
+                if let Some(controller) = &mut self.controller {
+                    let to = ServerId(u16::try_from(one).expect("few"));
+                    // It may be refused: then and there, or when the view is looked at.
+                    let _ = controller.coordinator.order(Order::Switchover { to });
+                }
+                "is to take over, an operator says"
             }
             _ => {
                 self.world.servers[one].applies ^= true;
@@ -336,6 +347,18 @@ impl Game {
         }
     }
 
+    /// The primary was started with commits that wait, and whoever could acknowledge them has transactions of its own
+    /// and is named. Only an operator may let them go on alone.
+    fn waits_for_those_left_out(&self) -> bool {
+        let Some(controller) = &self.controller else { return false };
+        let Some(view) = controller.judge.view(&[Preference::default(); 8], self.world.now) else {
+            return false;
+        };
+        let Some(primary) = view.primary else { return false };
+        let left_out = controller.coordinator.quarantined(&view);
+        self.world.servers[usize::from(primary.0)].waits && left_out.len() + 1 == view.members.len()
+    }
+
     /// With everything healed, writes go on; or histories have parted by writes past the proxy, and it says so.
     fn check_liveness(&mut self) {
         if self.last_acknowledged + 20 >= self.moments {
@@ -351,6 +374,9 @@ impl Game {
                     | WhyNot::NoCandidate
             )
         );
+        if self.waits_for_those_left_out() {
+            return;
+        }
         if !parted || self.world.errant.is_empty() {
             let text = format!("no write is acknowledged any more: {waits:?}");
             self.tell(&text);

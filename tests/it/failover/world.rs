@@ -331,6 +331,8 @@ impl World {
         let server = &mut self.servers[index];
         match what {
             What::StopReceiver => server.receives = false,
+            // Time passes elsewhere.
+            What::Await { .. } => {}
             What::StartApplier => server.applies = true,
             What::StartReplication => (server.receives, server.applies) = (true, true),
             What::Detach { semi_sync } => {
@@ -341,6 +343,7 @@ impl World {
                 server.waits = semi_sync.is_some();
             }
             What::StopWaiting => server.waits = false,
+            What::StartWaiting { .. } => server.waits = true,
             What::OpenWrites => server.read_only = false,
             What::Follow { source, acknowledges } => {
                 let source = usize::from(source.0);
