@@ -77,11 +77,22 @@ async fn killed_primary_is_replaced_and_returns_as_a_replica(flavour: Flavour) -
     );
     assert_eq!(told.failed, [], "a statement waits for the new primary");
     told.holds_on(named(&cluster, &new)).await?;
+    nothing_acknowledged_is_missing(&proxy)?;
     let snapshot = proxy.snapshot();
     assert_eq!(snapshot.epoch.0, 2);
     if is_replica(&proxy, 0) {
         same_rows(&cluster, &new, told.acknowledged.len()).await?;
     }
+    Ok(())
+}
+
+/// By the proxy's own books.
+fn nothing_acknowledged_is_missing(proxy: &Proxy) -> Result<()> {
+    let reports = proxy.running.lead.as_ref().context("it may promote")?.shown().reports;
+    let report = reports.last().context("a report")?;
+    assert_eq!(report.acked_missing.as_deref(), Some(""), "{:?}", report.lines);
+    let known = proxy.running.house.acknowledged.all();
+    assert!(!known.is_empty(), "the ledger knows what it was told");
     Ok(())
 }
 
@@ -147,7 +158,7 @@ async fn frozen_primary_is_replaced_and_its_late_answers_count_for_nothing(flavo
     );
     assert_eq!(told.failed, []);
     told.holds_on(named(&cluster, &new)).await?;
-    Ok(())
+    nothing_acknowledged_is_missing(&proxy)
 }
 
 /// What each sort of session sees of it: `failover.md` calls this the table of §2.h.

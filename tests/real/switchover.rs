@@ -16,7 +16,7 @@ both![switchover_pauses_and_does_not_fail];
 async fn switchover_pauses_and_does_not_fail(flavour: Flavour) -> Result<()> {
     let (cluster, proxy) = rig(flavour, |config| config.failover.mode = FailoverMode::Manual).await?;
     let lead = proxy.running.lead.clone().context("it may promote")?;
-    let writers = Writers::start(&proxy, 16).await?;
+    let writers = Writers::start(&proxy, 4).await?;
     writers.acknowledged(200).await?;
     let order = Order::Switchover { to: ServerId(2) };
     let rehearsed = lead.order(order, true).await.map_err(anyhow::Error::msg)?;

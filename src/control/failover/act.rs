@@ -19,11 +19,11 @@ use crate::topology::ServerId;
 /// How long one step may take. A server that hangs must not hold up the others for longer.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 /// How long a server may take to come close behind another before it is to take over from it.
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(4);
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 /// One wait of that.
 const AWAIT: Duration = Duration::from_secs(1);
 /// It is close when it has within this time what the other has now.
-const CLOSE_BEHIND: Duration = Duration::from_millis(200);
+const CLOSE_BEHIND: Duration = Duration::from_millis(400);
 /// How long getting in may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(2);
 /// ER_NO_SUCH_THREAD: it has ended by itself.
@@ -86,7 +86,8 @@ impl Hands {
         *self.kept(usize::from(server.0)) = Some(probe);
     }
 
-    /// Opens connections to all servers, and lets that one catch up with this one.
+    /// Opens connections to all servers, and lets one come close behind the other. The servers' own word that it did not
+    /// is an outcome that is not `Done`.
     pub(in crate::control) async fn prepare(self, from: ServerId, to: ServerId) -> Acted {
         let all = (0..self.doors.len()).filter_map(|index| u16::try_from(index).ok()).map(ServerId).collect();
         let mut acted = self.clone().look_at(all, Duration::ZERO).await;
@@ -98,8 +99,11 @@ impl Hands {
             let step = Step { server: to, what: What::Await { gtid: old.gtid, within: AWAIT } };
             let more = self.clone().act(vec![(step, new)]).await;
             let came = more.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Done);
+            let is_close = came && begun.elapsed() < CLOSE_BEHIND;
             acted.seen.extend(more.seen);
-            if came && begun.elapsed() < CLOSE_BEHIND {
+            let outcome = if is_close { Outcome::Done } else { Outcome::Failed("not close behind".into()) };
+            acted.outcomes = more.outcomes.into_iter().map(|(step, _)| (step, outcome.clone())).collect();
+            if is_close {
                 break;
             }
         }

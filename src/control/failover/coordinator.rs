@@ -12,6 +12,7 @@ use super::repair;
 use super::step::{Outcome, Step, What};
 use super::view::View;
 use crate::control::semi_sync::SourceSide;
+use crate::gtid::History;
 use crate::topology::ServerId;
 
 /// Past changes that are remembered for people.
@@ -35,12 +36,22 @@ pub struct Coordinator {
     repairs: Vec<(Step, Instant)>,
     /// How commits waited when a change of primary last began.
     semi_sync: Option<SourceSide>,
+    held: Option<Hold>,
+    /// What clients of this process were told is done.
+    acknowledged: History,
     /// The primary and the epoch that the journal knows.
     recorded: Option<(ServerId, u64)>,
     /// What the last decision was, where it was to wait.
     waits: Option<WhyNot>,
     current: Option<Report>,
     reports: VecDeque<Report>,
+}
+
+/// An operator's word that nothing be promoted without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// `None`: until it is released.
+    pub until: Option<Instant>,
 }
 
 /// One change of primary, for people.
@@ -54,6 +65,9 @@ pub struct Report {
     pub began_at: Wall,
     /// The server that took over, and how long writes had nowhere to go; `None` while it is under way.
     pub over: Option<(Arc<str>, Duration)>,
+    /// Transactions that clients were told are done, and the server that was chosen has not got; `None` while none
+    /// is chosen.
+    pub acked_missing: Option<String>,
     /// What was done, with the time since it began.
     pub lines: Vec<(Duration, String)>,
 }
@@ -72,6 +86,8 @@ impl Coordinator {
             has_promoted: false,
             repairs: Vec::new(),
             semi_sync: None,
+            held: None,
+            acknowledged: History::default(),
             recorded: None,
             waits: None,
             current: None,
@@ -106,6 +122,11 @@ impl Coordinator {
                         self.failovers.push(now.checked_sub(age).unwrap_or(now));
                     }
                 }
+                Record::Held { until, .. } => {
+                    let left = until.map(|until| Duration::from_millis(until.saturating_sub(wall)));
+                    self.held = Some(Hold { until: left.map(|left| now + left) });
+                }
+                Record::Released { .. } => self.held = None,
                 Record::Step { .. } => {}
             }
         }
@@ -134,6 +155,28 @@ impl Coordinator {
         self.reports.iter().chain(&self.current)
     }
 
+    /// Nothing is promoted without being asked, for that time or until it is released.
+    pub fn hold(&mut self, lasts: Option<Duration>, now: Instant, wall: Wall) -> Record {
+        self.held = Some(Hold { until: lasts.map(|lasts| now + lasts) });
+        let millis = |lasts: Duration| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let until = lasts.map(|lasts| wall.saturating_add(millis(lasts)));
+        Record::Held { epoch: self.epoch(), until }
+    }
+
+    pub fn release(&mut self) -> Record {
+        self.held = None;
+        Record::Released { epoch: self.epoch() }
+    }
+
+    /// The operator's hold that is in force.
+    pub fn held(&self, now: Instant) -> Option<Hold> {
+        self.held.filter(|hold| hold.until.is_none_or(|until| now < until))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.recorded.map_or(0, |(_, epoch)| epoch)
+    }
+
     /// Takes an order; one at a time.
     pub fn order(&mut self, order: Order) -> Result<(), WhyNot> {
         if self.plan.is_some() || self.order.is_some() {
@@ -148,12 +191,12 @@ impl Coordinator {
         if self.plan.is_some() {
             return Decision::Refuse(WhyNot::Busy);
         }
-        decide::decide(view, &Context { order: Some(order), ..self.context(0, leads) })
+        decide::decide(view, &Context { order: Some(order), ..self.context(0, leads, view.now) })
     }
 
     /// Servers with transactions that the primary lacks.
     pub fn quarantined(&self, view: &View<'_>) -> Vec<(Arc<str>, String)> {
-        repair::quarantined(view, &self.context(0, true))
+        repair::quarantined(view, &self.context(0, true, view.now))
     }
 
     /// The next step. `busy` is how many connections to the old primary sessions hold.
@@ -163,10 +206,10 @@ impl Coordinator {
         {
             self.class = Some(durability::class(view, primary));
         }
-        decide::decide(view, &self.context(busy, leads))
+        decide::decide(view, &self.context(busy, leads, view.now))
     }
 
-    fn context(&self, busy: usize, leads: bool) -> Context<'_> {
+    fn context(&self, busy: usize, leads: bool, now: Instant) -> Context<'_> {
         Context {
             policy: &self.policy,
             plan: self.plan.as_ref(),
@@ -179,6 +222,8 @@ impl Coordinator {
             reigned: &self.reigned,
             has_promoted: self.has_promoted,
             semi_sync: self.semi_sync.as_ref(),
+            held: self.held(now).is_some(),
+            acknowledged: &self.acknowledged,
             repairs: &self.repairs,
         }
     }
@@ -233,6 +278,7 @@ impl Coordinator {
             began: plan.since,
             began_at: wall,
             over: None,
+            acked_missing: None,
             lines: Vec::new(),
         };
         self.current = Some(report);
@@ -281,6 +327,17 @@ impl Coordinator {
         }
     }
 
+    /// What clients were told of, as the gate knows it.
+    pub fn was_acknowledged(&mut self, acknowledged: History) {
+        self.acknowledged = acknowledged;
+    }
+
+    /// What clients were told of, and that server has not got.
+    fn acked_missing(&self, view: &View<'_>, server: ServerId) -> String {
+        let have = view.member(server).received_or_executed().unwrap_or_default();
+        self.acknowledged.subtract(&have).to_string()
+    }
+
     /// The plan enters another phase.
     fn turn(&mut self, decision: &Decision, view: &View<'_>, wall: Wall) -> Vec<Record> {
         let Some(mut plan) = self.plan.take() else { return Vec::new() };
@@ -293,9 +350,16 @@ impl Coordinator {
                 // Whatever was acknowledged is in the floor from here on.
                 plan.quorum = 0;
                 let name = self.name(*server);
-                self.tell(view.now, &format!("{name} is chosen: {because}"));
+                let acked_missing = self.acked_missing(view, *server);
+                self.tell(
+                    view.now,
+                    &format!("{name} is chosen: {because}; acked_missing = '{acked_missing}'"),
+                );
+                if let Some(report) = &mut self.current {
+                    report.acked_missing = Some(acked_missing.clone());
+                }
                 let (epoch, floor) = (plan.epoch, floor.to_string());
-                Record::Chosen { epoch, server: name, because: because.clone(), floor }
+                Record::Chosen { epoch, server: name, because: because.clone(), floor, acked_missing }
             }
             _ => {
                 if plan.kind == Kind::Switchover {
@@ -303,7 +367,7 @@ impl Coordinator {
                     plan.wanted = None;
                 }
                 if plan.class < Class::Lossless {
-                    plan.floor = crate::gtid::History::default();
+                    plan.floor = History::default();
                 }
                 plan.phase = Phase::Fencing;
                 self.tell(view.now, "a server is lost in the midst of it; beginning anew");
@@ -397,6 +461,7 @@ impl Coordinator {
             began: plan.since,
             began_at: began.at,
             over: None,
+            acked_missing: None,
             lines: Vec::new(),
         });
         Some(plan)

@@ -56,8 +56,12 @@ pub struct Context<'c> {
     pub plan: Option<&'c Plan>,
     /// Whether this process is the one that decides.
     pub leads: bool,
+    /// Whether an operator wants nothing to be done without being asked.
+    pub held: bool,
     /// Whether the way to the old primary is closed.
     pub gate_closed: bool,
+    /// What clients were told is done.
+    pub acknowledged: &'c History,
     /// Connections to the old primary that sessions hold.
     pub busy: usize,
     pub order: Option<Order>,
@@ -143,6 +147,9 @@ fn automatic(view: &View<'_>, context: &Context<'_>) -> Result<Plan, WhyNot> {
     match &view.life {
         Life::Dead => {}
         life => return Err(not_dead(life)),
+    }
+    if context.held {
+        return Err(WhyNot::Held);
     }
     let policy = context.policy;
     let lately = context.failovers.iter().filter(|at| view.now.saturating_duration_since(**at) < WINDOW);

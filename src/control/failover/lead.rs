@@ -8,16 +8,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 use super::act::{Acted, Hands, Seen};
-use super::coordinator::{Coordinator, Report};
+use super::coordinator::{Coordinator, Hold, Report};
 use super::decide::{Decision, Order};
 use super::durability::{Class, Shortfall};
 use super::journal::{Journal, Leadership, Record, Wall};
-use super::plan::{Because, Phase, Plan, WhyNot};
-use super::step::Step;
+use super::plan::{Because, Phase, Plan, Unfit, WhyNot};
+use super::step::{Outcome, Step};
 use super::view::View;
 use crate::control::Published;
 use crate::control::judge::{Judge, Preference, Problem};
 use crate::control::observation::Facts;
+use crate::gtid::History;
 use crate::topology::{Epoch, ServerId, Standing};
 
 /// Between two looks while something is waited for.
@@ -26,8 +27,11 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 const GRACE_PAUSE: Duration = Duration::from_millis(2);
 /// The same for one server that all wait for.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
-/// How long preparations may take. A switchover begins without them then, and pauses longer.
-const PREPARE_LIMIT: Duration = Duration::from_secs(5);
+/// How long preparations may take. A switchover begins without what is not ready then, and pauses longer.
+const PREPARE_LIMIT: Duration = Duration::from_secs(15);
+/// What is said to whoever asked for it.
+const HELD: &str = "failover is held: nothing is promoted without being asked";
+const RELEASED: &str = "failover is not held any more";
 /// Orders that may wait to be taken.
 const REQUESTS_MAX: usize = 8;
 
@@ -38,15 +42,26 @@ pub trait Gate: Send + Sync {
     fn open(&self, server: ServerId);
     /// Opens as many connections to one as are in use to the other, as far as that can be done ahead.
     fn prepare(&self, from: ServerId, to: ServerId) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Every transaction of which a client was told that it is done, as far as that is known.
+    fn acknowledged(&self) -> History;
     /// Connections to it that sessions hold.
     fn busy(&self, server: ServerId) -> usize;
 }
 
 /// What somebody asked for, and where the answer goes.
 pub(in crate::control) struct Request {
-    order: Order,
-    rehearse: bool,
+    wish: Wish,
     answer: oneshot::Sender<Result<String, String>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wish {
+    Change(Order),
+    /// Only say what would be done.
+    Rehearse(Order),
+    /// Nothing is to be promoted, for that time or until it is released.
+    Hold(Option<Duration>),
+    Release,
 }
 
 /// The end for people: gives orders, sees what became of them.
@@ -62,6 +77,7 @@ pub struct Shown {
     pub reports: Vec<Report>,
     pub class: Option<(Class, Vec<Shortfall>)>,
     pub waits: Option<WhyNot>,
+    pub held: Option<Hold>,
 }
 
 impl Desk {
@@ -70,9 +86,29 @@ impl Desk {
     /// # Errors
     /// Why it is not, or was not, carried out.
     pub async fn order(&self, order: Order, rehearse: bool) -> Result<String, String> {
+        self.ask(if rehearse { Wish::Rehearse(order) } else { Wish::Change(order) }).await
+    }
+
+    /// Nothing is promoted without being asked, for that time or until it is released.
+    ///
+    /// # Errors
+    /// Where it could not be written down.
+    pub async fn hold(&self, lasts: Option<Duration>) -> Result<String, String> {
+        self.ask(Wish::Hold(lasts)).await
+    }
+
+    /// Ends a hold.
+    ///
+    /// # Errors
+    /// Where it could not be written down.
+    pub async fn release(&self) -> Result<String, String> {
+        self.ask(Wish::Release).await
+    }
+
+    async fn ask(&self, wish: Wish) -> Result<String, String> {
         let (answer, answered) = oneshot::channel();
         let gone = || "the control line has stopped".to_owned();
-        self.requests.send(Request { order, rehearse, answer }).await.map_err(|_| gone())?;
+        self.requests.send(Request { wish, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -171,10 +207,16 @@ impl Lead {
     /// Takes in an order or what became of steps.
     pub(in crate::control) async fn hear(&mut self, news: LeadNews, judge: &mut Judge) {
         match news {
-            LeadNews::Request(request) => self.receive(request, judge),
+            LeadNews::Request(request) => self.receive(request, judge).await,
             LeadNews::Prepared(Prepared { request, acted }) => {
+                let behind = acted.outcomes.iter().find(|(_, outcome)| *outcome != Outcome::Done);
+                let behind = behind.map(|(step, _)| step.server);
                 observe(judge, acted.seen);
-                self.take_order(request, judge);
+                match behind {
+                    // Writes would wait for all that it has yet to apply.
+                    Some(server) => self.refuse(request, server, judge),
+                    None => self.take_order(request, judge),
+                }
             }
             LeadNews::Acted(acted) => {
                 self.acting = false;
@@ -195,9 +237,21 @@ impl Lead {
     }
 
     /// An order to hand over waits until all is ready for it, so that writes need not.
-    fn receive(&mut self, request: Request, judge: &Judge) {
+    async fn receive(&mut self, request: Request, judge: &Judge) {
+        let held = match request.wish {
+            Wish::Hold(lasts) => Some((self.coordinator.hold(lasts, Instant::now(), wall()), HELD)),
+            Wish::Release => Some((self.coordinator.release(), RELEASED)),
+            Wish::Change(_) | Wish::Rehearse(_) => None,
+        };
+        if let Some((record, said)) = held {
+            let written = self.write(vec![record]).await;
+            self.show();
+            let said = written.then(|| said.to_owned()).ok_or("the failover journal cannot be written");
+            // Whoever asked may have gone.
+            return drop(request.answer.send(said.map_err(str::to_owned)));
+        }
         let primary = judge.view(&self.preferences, Instant::now()).and_then(|view| view.primary);
-        let (Order::Switchover { to }, Some(from), false) = (request.order, primary, request.rehearse) else {
+        let (Wish::Change(Order::Switchover { to }), Some(from)) = (request.wish, primary) else {
             return self.take_order(request, judge);
         };
         let (hands, gate) = (self.hands.clone(), Arc::clone(&self.gate));
@@ -210,8 +264,21 @@ impl Lead {
         });
     }
 
+    fn refuse(&self, request: Request, server: ServerId, judge: &Judge) {
+        let view = judge.view(&self.preferences, Instant::now());
+        let name = view.map_or_else(|| "it".into(), |view| view.name(server));
+        let why = WhyNot::BadTarget { server: name, because: Unfit::Behind };
+        // Whoever asked may have gone.
+        let _ = request.answer.send(Err(why.to_string()));
+    }
+
     fn take_order(&mut self, request: Request, judge: &Judge) {
-        let Request { order, rehearse, answer } = request;
+        let Request { wish, answer } = request;
+        let (order, rehearse) = match wish {
+            Wish::Change(order) => (order, false),
+            Wish::Rehearse(order) => (order, true),
+            Wish::Hold(_) | Wish::Release => return,
+        };
         let answered = match judge.view(&self.preferences, Instant::now()) {
             None => Some(Err("the servers have not all been looked at yet".to_owned())),
             Some(view) if rehearse => {
@@ -249,6 +316,9 @@ impl Lead {
             let now = Instant::now();
             let Some(view) = judge.view(&self.preferences, now) else { return };
             let busy = self.coordinator.plan().map_or(0, |plan| self.gate.busy(plan.from));
+            if self.coordinator.plan().is_some() {
+                self.coordinator.was_acknowledged(self.gate.acknowledged());
+            }
             let decision = self.coordinator.decide(&view, busy, self.leads());
             let records = self.coordinator.take(&decision, &view, wall());
             let steps = match &decision {
@@ -362,6 +432,7 @@ impl Lead {
             reports: self.coordinator.reports().cloned().collect(),
             class: self.coordinator.class().cloned(),
             waits: self.coordinator.waits().cloned(),
+            held: self.coordinator.held(Instant::now()),
         };
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }

@@ -22,7 +22,7 @@ pub(super) fn repair(view: &View<'_>, context: &Context<'_>) -> Decision {
     let primary = view.member(primary);
     let others = view.members.iter().filter(|member| member.id != primary.id && member.answered);
     let mut steps: Vec<Step> = others.clone().filter_map(|member| repair_of(primary, member)).collect();
-    if context.policy.mode == Mode::Automatic && primary.answered && primary.is_read_only() {
+    if context.policy.mode == Mode::Automatic && !context.held && primary.answered && primary.is_read_only() {
         steps.extend(reopen(primary, others));
     }
     steps.extend(wait_again(view, context, primary));

@@ -240,9 +240,16 @@ impl Game {
         for txn in acknowledged {
             let open = self.controller.as_ref().is_some_and(|c| !c.gates[txn.0]) && !self.world.cut[txn.0];
             if open && !self.world.errant.contains(txn) {
-                self.acknowledged.insert(*txn);
+                self.acknowledge(*txn);
                 self.last_acknowledged = self.moments;
             }
+        }
+    }
+
+    fn acknowledge(&mut self, txn: Txn) {
+        self.acknowledged.insert(txn);
+        if let Some(controller) = &mut self.controller {
+            controller.ledger.insert(txn);
         }
     }
 
@@ -261,7 +268,7 @@ impl Game {
             return;
         }
         if let Some(txn) = self.world.write(index) {
-            self.acknowledged.insert(txn);
+            self.acknowledge(txn);
             self.last_acknowledged = self.moments;
         }
     }

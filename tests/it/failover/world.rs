@@ -304,7 +304,7 @@ impl World {
     }
 
     /// As the servers would show it.
-    fn history<'t>(&self, txns: impl Iterator<Item = &'t Txn>) -> History {
+    pub(super) fn history<'t>(&self, txns: impl Iterator<Item = &'t Txn>) -> History {
         let mut txns: Vec<&Txn> = txns.collect();
         txns.sort_unstable();
         let mut text = String::new();
