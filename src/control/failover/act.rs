@@ -23,7 +23,7 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 /// One wait of that.
 const AWAIT: Duration = Duration::from_secs(1);
 /// It is close when it has within this time what the other has now.
-const CLOSE_BEHIND: Duration = Duration::from_millis(400);
+const CLOSE_BEHIND: Duration = Duration::from_secs(1);
 /// How long getting in may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(2);
 /// ER_NO_SUCH_THREAD: it has ended by itself.
