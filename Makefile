@@ -1,15 +1,15 @@
 # `make` prints this list. Anything longer than a line is a script or Rust.
-.PHONY: help play test check bench bench-failover conformance bless fmt fuzz run deny
+.PHONY: help play test check bench bench-failover conformance drill bless fmt fuzz run deny
 CARGO ?= cargo
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-play: ## A primary, two replicas and Pointsman before them, now: what is missing is fetched and built
-	@scripts/need-toolchain && scripts/install-servers any && $(CARGO) run --locked --release -- playground
+play: ## A primary, two replicas and Pointsman before them, now: what is missing is fetched and built; OPTIONS=--chaos
+	@scripts/need-toolchain && scripts/install-servers any && $(CARGO) run --locked --release -- playground $(OPTIONS)
 
 test: ## Every test, hermetic and against real MariaDB and MySQL
-	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) test --locked --no-fail-fast --all-targets
+	@scripts/need-toolchain && scripts/install-servers mariadb mysql && scripts/install-conformance python && $(CARGO) test --locked --no-fail-fast --all-targets
 
 check: ## What CI runs: formatting, lints, documentation, dependencies, every test
 	@scripts/check
@@ -22,6 +22,9 @@ bench-failover: ## How long writes wait while the primary changes; OPTIONS=--hel
 
 conformance: ## Drivers' own tests, directly and through the proxy; OPTIONS=--quick: the short ones; OPTIONS=--help: more
 	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) run --locked --example conformance -- $(OPTIONS)
+
+drill: ## Failover drills on containers, each with its verdict; NAME=primary_crash: one; OPTIONS=--list: which there are
+	@scripts/drill $(if $(NAME),--name $(NAME)) $(OPTIONS)
 
 bless: ## Rewrite the expected results of case files; read the diff before you commit it
 	BLESS=1 $(CARGO) test --test it

@@ -5,15 +5,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use pointsman::flavour::{Flavour, Version};
-use pointsman::sql::{Catalog, Charset, Dialect, Judge};
+use pointsman::sql::{Catalog, Dialect, Judge};
 
 fn main() {
-    let dialect = Dialect {
-        version: Version { flavour: Flavour::MySql, number: 90_704 },
-        ansi_quotes: false,
-        no_backslash_escapes: false,
-        charset: Charset::AsciiSafe,
-    };
+    let dialect = Dialect::plain(Version { flavour: Flavour::MySql, number: 90_704 });
     let catalog = Catalog::default();
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for (name, text) in [

@@ -31,7 +31,7 @@ pub fn explain(judged: &Judged, situation: &Situation<'_>) -> Answer {
         Value::text(target),
         Value::optional(server.map(Value::text)),
         Value::text(because),
-        Value::text(kind(&statement.kind)),
+        Value::text(statement.kind.to_string()),
         Value::text(access),
         Value::unless_empty(&pins_in_words(statement.pins)),
         Value::unless_empty(&hints),
@@ -76,32 +76,5 @@ fn hint_in_words(hint: &Hint) -> String {
         Hint::Primary => "primary".to_owned(),
         Hint::Replica => "replica".to_owned(),
         Hint::Server(name) => format!("server={name}"),
-    }
-}
-
-fn kind(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Select => "select",
-        Kind::Show => "show",
-        Kind::Describe => "describe",
-        Kind::Modify => "modify",
-        Kind::Define => "define",
-        Kind::Begin { read_only: false } => "begin",
-        Kind::Begin { read_only: true } => "begin read only",
-        Kind::Commit => "commit",
-        Kind::Rollback => "rollback",
-        Kind::Savepoint => "savepoint",
-        Kind::Xa => "xa",
-        Kind::Set => "set",
-        Kind::Use => "use",
-        Kind::Prepare => "prepare",
-        Kind::Lock => "lock",
-        Kind::Unlock => "unlock",
-        Kind::Handler => "handler",
-        Kind::Kill { .. } => "kill",
-        Kind::Administer => "administer",
-        Kind::Several => "several",
-        Kind::Empty => "empty",
-        Kind::Unknown => "unknown",
     }
 }

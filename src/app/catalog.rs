@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::backend::Pool;
 use crate::flavour::Version;
-use crate::sql::{self, Charset, DataAccess, Dialect, RoutineKind};
+use crate::sql::{self, DataAccess, Dialect, RoutineKind};
 use crate::topology::catalog::{Catalog, CatalogReader, SqlDataAccess};
 
 /// Keeps the judges' catalog, and what pools must know of the servers' defaults, true to the last reading.
@@ -61,11 +61,7 @@ pub(crate) fn for_judges(reading: &Catalog) -> sql::Catalog {
         })
         .collect();
     // The server prints definitions in one fixed form, whatever the mode they were written in.
-    let dialect = Dialect {
-        version: reading.defaults.as_ref().map_or(Version::parse(""), |defaults| defaults.version),
-        ansi_quotes: false,
-        no_backslash_escapes: false,
-        charset: Charset::AsciiSafe,
-    };
+    let dialect =
+        Dialect::plain(reading.defaults.as_ref().map_or(Version::parse(""), |defaults| defaults.version));
     sql::Catalog::new(rows.version, &routines, &views, &dialect)
 }

@@ -49,6 +49,18 @@ impl Lease {
         Box::pin(in_time(limit, self.last_gtids())).await
     }
 
+    /// Leaves what the connection reports to the session.
+    pub async fn leave_trackers(&mut self) -> Result<(), ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, Backend::leave_trackers(self))).await
+    }
+
+    /// The schema that is chosen now.
+    pub async fn schema(&mut self) -> Result<Option<String>, ExchangeError> {
+        let limit = self.pool.exchange_limit();
+        Box::pin(in_time(limit, self.scalar(b"SELECT DATABASE()"))).await
+    }
+
     /// All that the server has committed.
     pub async fn position(&mut self) -> Result<GtidSet, ExchangeError> {
         let limit = self.pool.exchange_limit();
@@ -83,13 +95,11 @@ impl Lease {
         in_time(limit, self.scalar(question.as_bytes())).await
     }
 
-    /// Empties the list that SHOW WARNINGS shows. No statement does that on both flavours: MariaDB's keep the
-    /// list unless they read a table.
+    /// Empties the list that SHOW WARNINGS shows. To be done last: what settles a connection may warn. MariaDB keeps the
+    /// list over a statement that reads no table.
     pub async fn forget_diagnostics(&mut self) -> Result<(), ExchangeError> {
-        let forgotten = self.forget_statements();
-        self.pool.count_prepared(0, forgotten);
         let limit = self.pool.exchange_limit();
-        Box::pin(in_time(limit, self.reset())).await
+        Box::pin(in_time(limit, self.scalar(b"SELECT 1 FROM (SELECT 1) AS list"))).await.map(drop)
     }
 
     /// The server's number of a statement, prepared first where it is not. The session's own settings are
@@ -179,6 +189,10 @@ impl Lease {
 
     /// Back to the pool as it is: nothing but its settings distinguishes it from a new one.
     pub fn release_clean(mut self) {
+        if self.trackers_are_clients() {
+            // Nobody else would be known by them.
+            return self.release_after_reset();
+        }
         if let Some(backend) = self.backend.take() {
             self.pool.release(backend);
         }

@@ -166,6 +166,11 @@ impl Pool {
         self.limits.connect_timeout
     }
 
+    /// The server's threads that rest here.
+    pub fn idle_threads(&self) -> Vec<u32> {
+        self.slots().idle_connections().map(|backend| backend.conn.thread_id).collect()
+    }
+
     pub fn target(&self) -> &Target {
         &self.target
     }

@@ -16,6 +16,8 @@ pub struct StatementKey {
     text: Arc<[u8]>,
     /// The schema, mode and character sets it is read under, whatever the session sets later.
     environment: Settings,
+    /// Not zero: a copy that one client's statement has to itself.
+    copy: u32,
     /// Where it names user variables: what gives them their types. Servers keep those of the preparation.
     variables: Option<UserVariables>,
 }
@@ -30,7 +32,17 @@ impl StatementKey {
         let environment = settings.reading();
         let read_by: Vec<_> = environment.variables().collect();
         let hash = hasher.hash_one((text, &environment.schema, read_by, &variables));
-        Self { hash, text: text.into(), environment, variables }
+        Self { hash, text: text.into(), environment, copy: 0, variables }
+    }
+
+    /// The same statement as another one, that is shared with nobody on a connection.
+    pub fn copy(&self, number: u32) -> Self {
+        let (text, environment) = (Arc::clone(&self.text), self.environment.clone());
+        Self { hash: self.hash, text, environment, copy: number, variables: self.variables.clone() }
+    }
+
+    pub fn is_copy(&self) -> bool {
+        self.copy != 0
     }
 
     pub fn variables(&self) -> Option<&UserVariables> {
@@ -50,6 +62,7 @@ impl PartialEq for StatementKey {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
             || (self.hash == other.hash
+                && self.copy == other.copy
                 && self.text == other.text
                 && self.environment == other.environment
                 && self.variables == other.variables)

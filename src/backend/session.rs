@@ -35,6 +35,8 @@ pub struct Backend {
     isolation: Option<Box<str>>,
     /// The statement that switches the trackers on, as this server takes it.
     set_up: String,
+    /// The trackers are as its session sets them, until it is reset.
+    trackers_are_clients: bool,
     user: Arc<str>,
     profile: u32,
     collation: u16,
@@ -75,6 +77,7 @@ impl Backend {
         Ok(Self {
             isolation: None,
             set_up,
+            trackers_are_clients: false,
             pass,
             conn,
             id,
@@ -167,10 +170,38 @@ impl Backend {
             self.set_up
         );
         exchange(&mut self.conn, &query(&names)).await?;
+        self.trackers_are_clients = false;
         self.settings = Settings::with_schema(self.settings.schema.take());
         // Roles outlive a reset on some servers.
         self.take_role_back().await?;
         self.choose_again().await
+    }
+
+    /// Whether it reports what its session asked for, which may be less than what the proxy goes by.
+    pub fn trackers_are_clients(&self) -> bool {
+        self.trackers_are_clients
+    }
+
+    /// Leaves the trackers to the session: they are as on a connection of its own from here on.
+    pub(super) async fn leave_trackers(&mut self) -> Result<(), ExchangeError> {
+        if self.trackers_are_clients {
+            return Ok(());
+        }
+        let gtids = match Version::parse(&self.conn.version).flavour {
+            Flavour::MySql => ",session_track_gtids=DEFAULT",
+            Flavour::MariaDb => "",
+        };
+        let statement = format!(
+            "SET session_track_schema=DEFAULT,session_track_state_change=DEFAULT,\
+             session_track_system_variables=DEFAULT{gtids}"
+        );
+        match exchange(&mut self.conn, &query(&statement)).await {
+            Ok(()) => self.trackers_are_clients = true,
+            // MySQL sets none in a transaction: then the session's own is refused as well.
+            Err(ExchangeError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// A reset keeps the schema, but gives its character set the server's default: what LOAD DATA reads by.

@@ -71,6 +71,10 @@ impl<K: Eq + Hash + Clone, C, W> Slots<K, C, W> {
         self.idle.values().map(Vec::len).sum()
     }
 
+    pub(super) fn idle_connections(&self) -> impl Iterator<Item = &C> {
+        self.idle.values().flatten().map(|idle| &idle.connection)
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }

@@ -93,11 +93,14 @@ pub struct PlaygroundArguments {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=16))]
     pub replicas: u16,
     /// The port applications connect to; the admin port is the next one.
-    #[arg(long, value_name = "P", default_value_t = 3307)]
+    #[arg(long, value_name = "P", default_value_t = 3307, value_parser = clap::value_parser!(u16).range(1..65535))]
     pub port: u16,
     /// Keep data and logs in this folder, and use what is there.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Kill, stop and cut off the servers by typing: a client writes meanwhile, and says how long it had to wait.
+    #[arg(long, conflicts_with = "keep")]
+    pub chaos: bool,
 }
 
 #[derive(Args, Clone, Debug)]

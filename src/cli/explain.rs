@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::Outcome;
 use super::args::{ExplainArguments, FlavourName};
 use crate::flavour::{Flavour, Version};
-use crate::sql::{self, Charset, Dialect, ExplainOptions};
+use crate::sql::{self, Dialect, ExplainOptions};
 use crate::{app, control};
 
 /// What is assumed of servers that are not asked: the latest of their family.
@@ -55,7 +55,7 @@ fn dialect(asked: Option<FlavourName>, server: Option<Version>) -> Dialect {
         Flavour::MariaDb => Version::parse(MARIADB_ASSUMED),
     };
     let version = server.filter(|version| version.flavour == assumed.flavour).unwrap_or(assumed);
-    Dialect { version, ansi_quotes: false, no_backslash_escapes: false, charset: Charset::AsciiSafe }
+    Dialect::plain(version)
 }
 
 /// The schema named in `mysql://user:password@host:port/schema?options`.

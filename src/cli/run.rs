@@ -26,13 +26,23 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Outcome> {
 }
 
 pub(super) fn playground(arguments: &PlaygroundArguments) -> anyhow::Result<Outcome> {
+    // Before a minute goes into servers that nobody could reach.
+    for port in [arguments.port, arguments.port + 1] {
+        std::net::TcpListener::bind(("127.0.0.1", port))
+            .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose another with --port"))?;
+    }
     let flavour = arguments.flavour.map(Into::into);
     let mut cluster = playground::Options::new(flavour);
     cluster.replicas = usize::from(arguments.replicas);
     cluster.keep.clone_from(&arguments.keep);
     // With one replica its loss would stop all writes; and what is kept begins with the same primary every time.
     cluster.semi_sync = cluster.replicas >= 2 && cluster.keep.is_none();
-    let options = playground::TourOptions { cluster, port: arguments.port };
+    anyhow::ensure!(
+        !arguments.chaos || cluster.semi_sync,
+        "--chaos takes two replicas: one that dies, and one that is left"
+    );
+    cluster.relays = arguments.chaos;
+    let options = playground::TourOptions { cluster, port: arguments.port, chaos: arguments.chaos };
     let progress = |line: &str| {
         // Nobody reads any more, perhaps; the playground goes on.
         let _ = writeln!(std::io::stdout(), "{line}");

@@ -243,7 +243,8 @@ async fn defaults(conn: &mut Conn, version: Version) -> Result<Defaults, mysql_a
     let sql = format!(
         "SELECT @@GLOBAL.sql_mode, @@GLOBAL.autocommit, @@GLOBAL.character_set_client, \
          @@GLOBAL.collation_connection, @@GLOBAL.max_allowed_packet, @@GLOBAL.init_connect, \
-         @@GLOBAL.{isolation}, @@GLOBAL.lower_case_table_names"
+         @@GLOBAL.{isolation}, @@GLOBAL.lower_case_table_names, \
+         (SELECT ID FROM information_schema.COLLATIONS WHERE COLLATION_NAME = @@GLOBAL.collation_server)"
     );
     let row: Option<mysql_async::Row> = conn.query_first(sql).await?;
     let Some(row) = row else { return Err(mysql_async::DriverError::ConnectionClosed.into()) };
@@ -257,6 +258,7 @@ async fn defaults(conn: &mut Conn, version: Version) -> Result<Defaults, mysql_a
         init_connect: text(&row, 5),
         transaction_isolation: text(&row, 6),
         lower_case_table_names: text(&row, 7).parse().unwrap_or(0),
+        server_collation: text(&row, 8).parse().ok(),
     })
 }
 

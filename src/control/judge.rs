@@ -8,7 +8,7 @@ use super::failover::plan::WhyNot;
 use super::failover::view::{self, Life, View};
 use super::health::{Health, Thresholds};
 use super::lineage::{self, Head, Lineage, Member, Origin, Top};
-use super::observation::Observation;
+use super::observation::{Facts, Observation};
 use super::orders::{self, Draining};
 use super::standing::{Part, Watched};
 use crate::config;
@@ -163,6 +163,8 @@ impl Judge {
         watched.health = health.after(observation.as_ref().err(), self.thresholds);
         match observation {
             Ok(facts) => {
+                let still = stands_still(watched.facts.as_ref(), &facts);
+                watched.stalled = still.then(|| watched.stalled.unwrap_or(now));
                 watched.facts = Some(facts);
                 watched.blind = None;
                 watched.answered_at = Some(now);
@@ -218,6 +220,7 @@ impl Judge {
                 is_down: matches!(watched.health, Health::Down { good: 0, .. }),
                 asked: watched.answered_at,
                 started: started(watched),
+                stalled: watched.stalled,
                 source: match lineage.origins[index] {
                     Origin::From(source) => Some(source),
                     _ => None,
@@ -440,6 +443,14 @@ impl Judge {
 pub struct Preference {
     pub no_promote: bool,
     pub priority: u32,
+}
+
+/// From one look to the next, commits wait for acknowledgements and none is over.
+fn stands_still(before: Option<&Facts>, now: &Facts) -> bool {
+    let waits = |facts: &Facts| {
+        facts.semi_sync.source.as_ref().is_some_and(|source| source.enabled && source.waiting > 0)
+    };
+    before.is_some_and(|before| waits(before) && waits(now) && before.executed == now.executed)
 }
 
 fn started(watched: &Watched) -> Option<Instant> {

@@ -138,7 +138,7 @@ pub async fn run(control: Control, mut shutdown: Shutdown) {
                 }
             }
         }
-        let problems = lead.as_ref().map_or_else(Vec::new, |lead| lead.problems(&judge));
+        let problems = lead.as_ref().map_or_else(Vec::new, |lead| lead.problems());
         published.judge(&mut judge, problems);
         if let Some(lead) = &mut lead {
             lead.reopen(&published);

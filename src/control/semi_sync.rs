@@ -45,6 +45,8 @@ pub struct SourceSide {
     pub wanted: u32,
     /// Replicas that acknowledge at present.
     pub clients: u32,
+    /// Commits that wait at present.
+    pub waiting: u32,
 }
 
 /// A commit that waits this long is taken to wait for ever.
@@ -93,6 +95,7 @@ impl Variables<'_> {
                 .number(&of(&format!("wait_for_{replica}_count")))
                 .map_or(1, |wanted| u32::try_from(wanted).unwrap_or(u32::MAX)),
             clients: self.number(&of("clients")).map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            waiting: self.number(&of("wait_sessions")).map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
         });
         SemiSync {
             source: side,

@@ -26,6 +26,8 @@ pub struct Watched {
     pub answered_at: Option<Instant>,
     /// What its source last said, and when that was new.
     pub heard: Option<(Heard, Instant)>,
+    /// Since when commits wait on it for acknowledgements, and none came through.
+    pub stalled: Option<Instant>,
 }
 
 /// A server's part in the cluster, as lineage has it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::guard::Guard;
-use super::{Error, Programs, Progress, Server, ports, replication, template};
+use super::{Error, Place, Programs, Progress, Server, ports, replication, template};
 use crate::flavour::{Flavour, Version};
 
 /// What cluster to start.
@@ -26,6 +26,10 @@ pub struct Options {
     /// Commits wait until a replica has them, and whatever was acknowledged survives the primary. Without a replica
     /// they wait for ever.
     pub semi_sync: bool,
+    /// Where the servers run, the primary first; all on the loopback where empty.
+    pub places: Vec<Place>,
+    /// Whether the ways to the servers can be cut; everything that others send them takes a detour then.
+    pub relays: bool,
 }
 
 impl Options {
@@ -38,6 +42,8 @@ impl Options {
             server_options: Vec::new(),
             replica_options: Vec::new(),
             semi_sync: false,
+            places: Vec::new(),
+            relays: false,
         }
     }
 }
@@ -81,6 +87,9 @@ impl Cluster {
         }
         for (index, server) in servers.iter_mut().enumerate() {
             settle(server, index, &folder, &programs, options).await?;
+            if options.relays {
+                server.relay().await?;
+            }
             progress(&format!("{} answers on {}", server.name, server.address()));
         }
         let primary = servers.remove(0);
@@ -212,6 +221,7 @@ fn prepare(folder: &Path, template: &Path) -> Result<(), Error> {
 fn launch(index: usize, folder: &Path, programs: &Programs, options: &Options) -> Result<Server, Error> {
     let name = name(index);
     let port = ports::free().ok_or_else(|| Error::NoPort { name: name.clone() })?;
+    let place = options.places.get(index).cloned().unwrap_or_default();
     let mut own = vec![format!("--server-id={}", index + 1)];
     if options.semi_sync {
         own.extend(replication::semi_sync_options(programs.version.flavour, index > 0));
@@ -222,7 +232,7 @@ fn launch(index: usize, folder: &Path, programs: &Programs, options: &Options) -
         own.extend((programs.version.flavour == Flavour::MySql).then(|| "--super-read-only=ON".to_owned()));
         own.extend(options.replica_options.iter().cloned());
     }
-    let server = Server::new(&name, port, folder.join(&name), programs, own);
+    let server = Server::new(&name, (place, port), folder.join(&name), programs, own);
     server.spawn()?;
     Ok(server)
 }

@@ -2,11 +2,13 @@
 
 mod accounts;
 mod certificates;
+mod chaos;
 mod cluster;
 mod error;
 mod guard;
 mod ports;
 mod programs;
+mod relay;
 mod replication;
 mod server;
 mod template;
@@ -20,7 +22,7 @@ pub use cluster::{Cluster, Options};
 pub use error::Error;
 pub use ports::free as free_port;
 pub use programs::{Programs, cache};
-pub use server::Server;
+pub use server::{Place, Server};
 pub use tour::{TourOptions, config, run};
 
 /// Takes one line of progress at a time; starting a cluster takes seconds, and people watch.

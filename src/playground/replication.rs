@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Points the replica at the primary and waits until both of its threads run.
 pub(super) async fn attach(replica: &Server, primary: &Server, flavour: Flavour) -> Result<(), Error> {
     let mut conn = replica.connect(ROOT).await?;
-    for statement in statements(primary.port, flavour) {
+    for statement in statements(primary, flavour) {
         conn.query_drop(statement).await.map_err(replica.sql())?;
     }
     running(replica, &mut conn, flavour).await?;
@@ -50,13 +50,14 @@ pub(super) async fn wait_applied(replica: &Server, primary: &Server, flavour: Fl
     }
 }
 
-fn statements(port: u16, flavour: Flavour) -> [String; 3] {
+fn statements(primary: &Server, flavour: Flavour) -> [String; 3] {
     let (user, password) = (REPLICATION.user, REPLICATION.password);
+    let (host, port) = (primary.host(), primary.public_port());
     match flavour {
         Flavour::MySql => [
             "STOP REPLICA".to_owned(),
             format!(
-                "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={port}, SOURCE_USER='{user}', \
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST='{host}', SOURCE_PORT={port}, SOURCE_USER='{user}', \
                  SOURCE_PASSWORD='{password}', SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1, \
                  SOURCE_RETRY_COUNT=86400, SOURCE_HEARTBEAT_PERIOD=1, GET_SOURCE_PUBLIC_KEY=1"
             ),
@@ -65,7 +66,7 @@ fn statements(port: u16, flavour: Flavour) -> [String; 3] {
         Flavour::MariaDb => [
             "STOP SLAVE".to_owned(),
             format!(
-                "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, MASTER_USER='{user}', \
+                "CHANGE MASTER TO MASTER_HOST='{host}', MASTER_PORT={port}, MASTER_USER='{user}', \
                  MASTER_PASSWORD='{password}', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, \
                  MASTER_HEARTBEAT_PERIOD=1"
             ),

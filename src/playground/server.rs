@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
+use super::relay::Relay;
 use super::template::{SIZES_MARIADB, SIZES_MYSQL, tail, user_option};
 use super::{Account, Error, Programs, ROOT};
 use crate::flavour::Flavour;
@@ -21,34 +22,85 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 /// How often a starting or ending process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Where a server runs and is reached.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its own address.
+    pub host: String,
+    /// Words before the program: `ip netns exec name`. None where it runs beside us.
+    pub before: Vec<String>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), before: Vec::new() }
+    }
+}
+
 /// A server of a cluster. Its process may be away; its folder and port stay.
 pub struct Server {
     /// `primary`, `replica1`, …
     pub name: String,
     pub port: u16,
+    place: Place,
     /// Holds `data`, `files` (for INTO OUTFILE), the error log and the process id.
     pub folder: PathBuf,
     programs: Programs,
     /// Options of this server beside those every server gets.
     options: Vec<String>,
     child: Mutex<Option<Child>>,
+    /// The way by which others reach it, where that can be cut.
+    relay: Option<Relay>,
 }
 
 impl Server {
     pub(super) fn new(
         name: &str,
-        port: u16,
+        (place, port): (Place, u16),
         folder: PathBuf,
         programs: &Programs,
         options: Vec<String>,
     ) -> Self {
         let name = name.to_owned();
-        Self { name, port, folder, programs: programs.clone(), options, child: Mutex::new(None) }
+        Self {
+            name,
+            port,
+            place,
+            folder,
+            programs: programs.clone(),
+            options,
+            child: Mutex::new(None),
+            relay: None,
+        }
     }
 
-    /// `127.0.0.1:port`.
+    /// Where the proxy and other servers reach it.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.place.host, self.public_port())
+    }
+
+    pub(super) fn public_port(&self) -> u16 {
+        self.relay.as_ref().map_or(self.port, |relay| relay.port)
+    }
+
+    /// From now on others reach it by a way that can be cut.
+    pub(super) async fn relay(&mut self) -> Result<(), Error> {
+        let relay = Relay::before(self.port).await;
+        self.relay = Some(relay.map_err(|_| Error::NoPort { name: self.name.clone() })?);
+        Ok(())
+    }
+
+    /// Nothing that others send it arrives, nor what it answers. Not without a relay.
+    pub(super) fn cut(&self) {
+        self.relay.iter().for_each(Relay::cut);
+    }
+
+    pub(super) fn heal(&self) {
+        self.relay.iter().for_each(Relay::heal);
+    }
+
+    pub fn host(&self) -> &str {
+        &self.place.host
     }
 
     /// `None` while it does not run.
@@ -68,7 +120,7 @@ impl Server {
     /// Connection options for this server, for a test that wants them different.
     pub fn opts(&self, account: Account) -> OptsBuilder {
         OptsBuilder::default()
-            .ip_or_hostname("127.0.0.1")
+            .ip_or_hostname(self.host())
             .tcp_port(self.port)
             .user(Some(account.user))
             .pass(Some(account.password))
@@ -125,7 +177,7 @@ impl Server {
         let mut command = Command::new("/bin/sh");
         // The shell becomes the server: the number it writes is the server's.
         command.args(["-c", r#"echo $$ >"$0" && exec "$@""#]).arg(self.pid_file());
-        command.arg(&self.programs.server).args(self.arguments());
+        command.args(&self.place.before).arg(&self.programs.server).args(self.arguments());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.process_group(0).current_dir(&self.folder);
         let child = command.spawn().map_err(Error::file(&self.programs.server))?;
@@ -141,6 +193,8 @@ impl Server {
             format!("--datadir={}", path("data")),
             format!("--port={}", self.port),
             format!("--report-port={}", self.port),
+            format!("--bind-address={}", self.host()),
+            format!("--report-host={}", self.host()),
             format!("--log-error={}", path("error.log")),
             format!("--secure-file-priv={}", path("files")),
             // A MariaDB that starts deletes the temporary tables of every other server that uses its folder.
@@ -241,12 +295,10 @@ impl Drop for Server {
     }
 }
 
-/// Loopback only, names never looked up, binary log on, and as safe as a kill -9 asks for but not more: what the
+/// Names never looked up, binary log on, and as safe as a kill -9 asks for but not more: what the
 /// kernel has taken survives the process. Asynchronous I/O slots are few on a machine with many servers.
 const COMMON: &[&str] = &[
-    "--bind-address=127.0.0.1",
     "--socket=server.sock",
-    "--report-host=127.0.0.1",
     "--skip-name-resolve",
     "--log-bin=binlog",
     "--log-bin-trust-function-creators=ON",

@@ -1,5 +1,6 @@
 //! What the room decides without starting anything.
 
+use super::chaos::{self, Order};
 use super::{accounts, ports, programs};
 use crate::flavour::Flavour;
 
@@ -51,5 +52,27 @@ fn setup_is_one_statement_a_line() {
         for line in accounts::setup(flavour).lines() {
             assert!(line.ends_with(';') && line.matches(';').count() == 1, "{line}");
         }
+    }
+}
+
+#[test]
+fn the_console_understands_what_it_offers() {
+    let lines = [
+        ("kill primary", Some(Order::Kill("primary".to_owned()))),
+        (" STOP  replica1; ", Some(Order::Stop("replica1".to_owned()))),
+        ("heal", Some(Order::Heal)),
+        ("heal;", Some(Order::Heal)),
+        ("kill", None),
+        ("heal primary", None),
+        ("kill primary replica1", None),
+        ("drop primary", None),
+        ("", None),
+    ];
+    for (line, order) in lines {
+        assert_eq!(Order::parse(line), order, "{line}");
+    }
+    for line in chaos::HELP {
+        let offered = line.split("  ").next().unwrap_or_default();
+        assert!(Order::parse(offered).is_some(), "{offered}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::accounts::REPLICATION;
-use super::{APP, CONTROL, Cluster, Error, Options, Progress};
+use super::{APP, CONTROL, Cluster, Error, Options, Progress, chaos};
 use crate::config::{Config, FailoverMode, Secret, Server, User};
 
 /// Name and password of the admin port.
@@ -18,6 +18,8 @@ pub struct TourOptions {
     pub cluster: Options,
     /// The proxy's port on 127.0.0.1; the admin port is the next.
     pub port: u16,
+    /// Whether a client writes all the time, and servers are killed, stopped and cut off by lines of the standard input.
+    pub chaos: bool,
 }
 
 /// Starts the cluster and a proxy before it, says what to try, and ends the cluster when the proxy has drained.
@@ -36,11 +38,20 @@ where
     F: Future<Output = Result<(), E>>,
 {
     let cluster = Cluster::start(&options.cluster, progress).await?;
-    let (front, drained) = start(config(&cluster, options.port)?).await?;
-    for line in guide(&cluster, front) {
+    let mut config = config(&cluster, options.port)?;
+    if options.chaos {
+        // People who try things do not wait for a minute, and look all the time.
+        config.failover.min_interval = Duration::from_secs(5);
+        config.failover.max_failovers = usize::MAX;
+    }
+    let (front, drained) = start(config).await?;
+    for line in guide(&cluster, front, options.chaos) {
         progress(&line);
     }
-    let served = drained.await;
+    let served = match options.chaos {
+        true => chaos::beside(&cluster, front, progress, drained).await,
+        false => drained.await,
+    };
     progress("stopping the servers");
     cluster.stop().await;
     served
@@ -71,7 +82,7 @@ pub fn config(cluster: &Cluster, port: u16) -> Result<Config, Error> {
     Ok(config)
 }
 
-fn guide(cluster: &Cluster, front: SocketAddr) -> Vec<String> {
+fn guide(cluster: &Cluster, front: SocketAddr, chaos: bool) -> Vec<String> {
     let port = front.port();
     let client = cluster.programs.client.as_deref().unwrap_or(Path::new("mysql")).display();
     let (user, password, admin_port) = (APP.user, APP.password, port.saturating_add(1));
@@ -93,6 +104,10 @@ fn guide(cluster: &Cluster, front: SocketAddr) -> Vec<String> {
     lines.extend(TRY_APP.iter().map(|line| format!("  {line}")));
     lines.extend(["and as admin:"].map(str::to_owned));
     lines.extend(TRY_ADMIN.iter().map(|line| format!("  {line}")));
+    if chaos {
+        lines.extend(["", "A client writes all the time. Type:"].map(str::to_owned));
+        lines.extend(chaos::HELP.iter().map(|line| format!("  {line}")));
+    }
     lines.extend(["", "Ctrl-C ends it."].map(str::to_owned));
     lines
 }

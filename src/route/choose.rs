@@ -63,10 +63,12 @@ pub enum Because {
     TransactionSplit,
     /// A read that ties the session to its connection: from there it must be able to write.
     Pins,
+    /// A replica lacked a table, a column, a grant or the like; the primary knows whether it exists.
+    Lacking,
 }
 
 impl Because {
-    pub const ALL: [Because; 18] = [
+    pub const ALL: [Because; 19] = [
         Because::Replica,
         Because::Write,
         Because::Transaction,
@@ -85,6 +87,7 @@ impl Because {
         Because::ProxyVariable,
         Because::TransactionSplit,
         Because::Pins,
+        Because::Lacking,
     ];
 }
 
@@ -125,6 +128,9 @@ pub fn route(
     }
     if !statement.pins.is_empty() {
         return primary(snapshot, Because::Pins);
+    }
+    if statement.needs.newest {
+        return primary(snapshot, Because::Lacking);
     }
     if statement.needs.proxy_variable {
         return primary(snapshot, Because::ProxyVariable);
@@ -290,6 +296,7 @@ impl fmt::Display for Because {
             Because::ProxyVariable => "reads a variable of the proxy",
             Because::TransactionSplit => "before the first write of a transaction",
             Because::Pins => "pins the session",
+            Because::Lacking => "a replica lacks what it names",
         })
     }
 }

@@ -7,8 +7,7 @@ use super::*;
 use crate::config::{Config, Policy, PrimaryReads, Routing};
 use crate::flavour::{Flavour, Version};
 use crate::sql::{
-    self, Access, Catalog, Charset, Dialect, Hint, Judge, Judged, Kind, Needs, PinCause, PinSet, Statement,
-    WriteBecause,
+    self, Access, Catalog, Dialect, Hint, Judge, Judged, Kind, PinCause, PinSet, Statement, WriteBecause,
 };
 use crate::topology::{Epoch, Exclusion, Role, Server, ServerId, Snapshot, Standing};
 
@@ -34,15 +33,7 @@ fn cluster() -> Snapshot {
 }
 
 fn judged(kind: Kind, access: Access) -> Judged {
-    let statement = Statement {
-        kind,
-        access,
-        pins: PinSet::EMPTY,
-        unpins: PinSet::EMPTY,
-        needs: Needs::default(),
-        effect: None,
-        digest: "SELECT ?".into(),
-    };
+    let statement = Statement::bare(kind, access, "SELECT ?");
     Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }
 
@@ -217,8 +208,7 @@ fn a_state_change_nobody_can_name_pins() {
 fn tied_after(flavour: Flavour, statements: &str) -> String {
     let number = if flavour == Flavour::MySql { 90_704 } else { 101_119 };
     let version = Version { flavour, number };
-    let dialect =
-        Dialect { version, ansi_quotes: false, no_backslash_escapes: false, charset: Charset::AsciiSafe };
+    let dialect = Dialect::plain(version);
     let judge = Judge::new(16);
     let mut session = SessionState::default();
     for said in statements.split(" | ") {

@@ -11,7 +11,7 @@ use super::state::{InsertId, LastResult};
 use crate::backend::UserVariables;
 use crate::flavour::Flavour;
 use crate::route::SessionState;
-use crate::sql::{Access, Judged, Kind, Needs, PinSet, Statement, WriteBecause};
+use crate::sql::{Access, Judged, Kind, Statement, WriteBecause};
 use crate::wire::{Command, ErrPacket, Expect, HEADER_LEN, capability, code, eof_packet};
 
 impl Session {
@@ -57,10 +57,9 @@ impl Session {
                 .serve_statement(&primary("COM_DEBUG"), incoming, &Work::Plain(Expect::Ok))
                 .await
                 .map(drop),
-            Command::ProcessInfo => self
-                .serve_statement(&primary("COM_PROCESS_INFO"), incoming, &Work::Plain(Expect::Results))
-                .await
-                .map(drop),
+            Command::ProcessInfo => {
+                self.serve_statement(&process_info(), incoming, &Work::Plain(Expect::Results)).await.map(drop)
+            }
             Command::StmtBulkExecute | Command::Refused(_) | Command::Unknown(_) => {
                 let error = ErrPacket::new(code::UNKNOWN_COMMAND, "Unknown command");
                 self.answer_error(incoming, &error).await
@@ -143,6 +142,7 @@ impl Session {
 
     async fn reset_connection(&mut self, incoming: Incoming) -> Result<(), End> {
         self.consume(incoming.len);
+        Box::pin(self.learn_schema()).await;
         self.start_over();
         self.answer_ok().await
     }
@@ -152,6 +152,16 @@ impl Session {
         self.consume(incoming.len);
         let collation = self.wanted.key.collation;
         Err(End::ChangeUser { payload, sequence: 1, capabilities: self.capabilities, collation })
+    }
+
+    /// A reset keeps the schema, which a session may have chosen not to be told of.
+    async fn learn_schema(&mut self) {
+        let Some(lease) = self.held.as_mut().filter(|lease| lease.trackers_are_clients()) else { return };
+        // A connection lost meanwhile tells nothing more.
+        if let Ok(schema) = lease.schema().await {
+            self.wanted.settings.schema = schema.map(Arc::from);
+            self.wanted.key.has_schema = self.wanted.settings.schema.is_some();
+        }
     }
 
     /// Everything but user and schema is as after login.
@@ -192,16 +202,17 @@ fn may_be_long(command: Command) -> bool {
     )
 }
 
+/// As the statement that tells the same.
+fn process_info() -> Judged {
+    let name = "COM_PROCESS_INFO";
+    let mut judged = judged(name, Kind::Show, Access::Write(WriteBecause::PrimaryOnly(name.into())));
+    let statement = Arc::make_mut(&mut judged.statement);
+    statement.needs.process_list = true;
+    judged
+}
+
 /// A command that is no statement, in a statement's clothes.
 pub(super) fn judged(name: &str, kind: Kind, access: Access) -> Judged {
-    let statement = Statement {
-        kind,
-        access,
-        pins: PinSet::EMPTY,
-        unpins: PinSet::EMPTY,
-        needs: Needs::default(),
-        effect: None,
-        digest: name.into(),
-    };
+    let statement = Statement::bare(kind, access, name);
     Judged { statement: Arc::new(statement), hint: None, consistency: None }
 }

@@ -102,7 +102,7 @@ impl Counters {
             ("statements", statements, "Statements received."),
             ("repeated", repeated, "Reads run again because their server was lost before it answered."),
             ("corrected", corrected, "Statements a replica refused as writes and the primary then ran."),
-            ("abandoned", abandoned, "Queries killed because their client had gone."),
+            ("abandoned", abandoned, "Statements whose client went away while a server worked on them."),
             ("awaited_primary", awaited_primary, "Waits for a primary."),
             ("causal_known", causal_known, "Reads on a replica known to have the writes they had to see."),
             (

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::house::House;
 use super::registry::{Activity, Order, SessionInfo};
 use super::session::{End, Incoming, Session};
 use crate::backend::{ExchangeError, Lease, Pool, Wanted};
-use crate::sql;
+use crate::sql::{self, Access};
 use crate::topology::ServerId;
 use crate::wire::{ErrPacket, code};
+
+/// A write that takes longer than this after its client has gone: its slot counts as free although the server may still
+/// be at work.
+const ABANDONED_WRITE_LIMIT: Duration = Duration::from_secs(60);
 
 impl Session {
     /// KILL in the proxy's own numbering.
@@ -38,7 +42,7 @@ impl Session {
                 kill_thread(&pool, &self.wanted, verb, thread).await
             }
             None if seen.user == self.wanted.key.user => Ok(()),
-            None => Err(denied(id)),
+            None => self.may_kill(&target).await,
         };
         // A thread that ended meanwhile is as good as killed.
         match killed {
@@ -54,6 +58,19 @@ impl Session {
                 self.answer_ok().await
             }
         }
+    }
+
+    /// Whether this account may kill that one's connections, where there is none to kill: a server is asked by killing
+    /// one that was opened for it.
+    async fn may_kill(&self, target: &SessionInfo) -> Result<(), ErrPacket> {
+        let Some(primary) = self.house.topology.load().primary else {
+            return Err(denied(u64::from(target.id)));
+        };
+        let pool = Arc::clone(self.house.pool(primary));
+        let Ok(lease) = pool.checkout(&target.wanted()).await else {
+            return Err(denied(u64::from(target.id)));
+        };
+        kill_thread(&pool, &self.wanted, "KILL", lease.conn.thread_id).await
     }
 
     /// KILL whose id is an expression: a server works it out, in a session's own numbering.
@@ -108,6 +125,21 @@ impl Session {
             // The account may, that is known by now; and a thread that has ended is as good as killed.
             let _ = kill_thread(self.house.pool(server), &self.wanted, "KILL", thread).await;
         }
+    }
+
+    /// The client has gone while a server works for it: a read is of no use to anybody, a write is finished as a
+    /// server would finish it whose client had gone.
+    pub(super) fn abandon_at_work(&mut self, access: &Access, mut lease: Lease) {
+        if *access == Access::Read {
+            return self.abandon(lease);
+        }
+        self.house.counters.abandoned.fetch_add(1, Relaxed);
+        tokio::spawn(async move {
+            // The answer begins when the work is done. Whatever it is, the connection is closed then: what was not
+            // committed is rolled back, as it would be directly.
+            let _ = tokio::time::timeout(ABANDONED_WRITE_LIMIT, lease.conn.channel.fill()).await;
+            drop(lease);
+        });
     }
 
     /// The client has gone in mid-statement: the server need not go on, and the connection is not reused.

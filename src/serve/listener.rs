@@ -146,10 +146,17 @@ fn admit(stream: Stream, house: &Arc<House>, admission: &Arc<Semaphore>, mut shu
     });
 }
 
+/// The server's own, because client libraries take it for their session's where they are told none. One byte has to
+/// do, for servers too.
+fn greeted_collation(house: &House, flavour: Flavour) -> u8 {
+    let told = house.defaults().and_then(|defaults| defaults.server_collation);
+    told.map_or(if flavour == Flavour::MySql { 255 } else { 45 }, |number| number.to_le_bytes()[0])
+}
+
 async fn log_in(channel: Channel, house: &Arc<House>) -> Option<(u32, LoggedIn)> {
     let id = house.registry.new_id();
     let (version_text, flavour) = front_version(house);
-    let collation = if flavour == Flavour::MySql { 255 } else { 45 };
+    let collation = greeted_collation(house, flavour);
     let hello = Hello { thread_id: id, version: &version_text, flavour, collation };
     let peer = channel.stream().peer();
     match login::log_in(channel, &hello, &house.login).await {

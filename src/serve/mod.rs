@@ -3,6 +3,7 @@
 pub mod accounts;
 mod acknowledged;
 mod carried;
+mod checkout;
 mod commands;
 mod digests;
 mod effects;
@@ -14,16 +15,19 @@ mod own_writes;
 mod pins;
 mod positions;
 mod prepared;
+mod process_list;
 mod proxy_variables;
 mod query;
 mod refusal;
 mod registry;
 mod relay;
 mod session;
+mod setback;
 mod socket;
 mod split;
 mod state;
 mod statements;
+mod threads;
 pub mod tls;
 
 pub use acknowledged::Acknowledged;

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::backend::{ExchangeError, Lease};
 use crate::consistency::Consistency;
 use crate::gtid::GtidSet;
-use crate::route::{self, Because, Destination, Route, Spread};
+use crate::route::{self, Because, Destination, Route, Spread, Transaction};
 use crate::sql::{Access, Hint, Judged, Kind, LevelHint};
 use crate::topology::{Epoch, Role, ServerId, Snapshot, Standing};
 use crate::wire::capability;
@@ -64,8 +64,12 @@ impl Session {
     }
 
     /// Whether something may be committed that the reply could not name: it ended in an EOF packet, as an INSERT …
-    /// RETURNING does for a client that wants such packets.
+    /// RETURNING does for a client that wants such packets; or the session chose not to be told.
     pub(super) fn hides_write(&self, judged: &Judged, reply: &Reply, lease: &Lease) -> bool {
+        if lease.trackers_are_clients() {
+            let writes = judged.statement.access != Access::Read && judged.statement.kind != Kind::Set;
+            return writes && self.state.transaction == Transaction::None;
+        }
         judged.statement.kind == Kind::Modify
             && reply.outcome.affected_rows.is_none()
             && reply.outcome.error.is_none()

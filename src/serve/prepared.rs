@@ -83,6 +83,26 @@ impl Prepared {
         }
     }
 
+    /// The key for a statement of that number: a copy of its own, while another of the same text has a cursor or
+    /// values sent ahead. The server would end the one's cursor with the other's execution.
+    fn key_apart(&self, id: u32, key: Arc<StatementKey>) -> Arc<StatementKey> {
+        let occupied = self.cursors.union(&self.long_data).filter(|other| **other != id);
+        let mut keys = occupied.filter_map(|other| self.by_id.get(other)).map(|statement| &statement.key);
+        if keys.any(|other| *other == key) { Arc::new(key.copy(id)) } else { key }
+    }
+
+    /// Sees to it that the command to come touches no other statement's cursor or values.
+    fn set_apart(&mut self, id: u32) {
+        if self.cursors.is_empty() && self.long_data.is_empty() {
+            return;
+        }
+        let Some(key) = self.by_id.get(&id).map(|statement| Arc::clone(&statement.key)) else { return };
+        let key = self.key_apart(id, key);
+        if let Some(statement) = self.by_id.get_mut(&id) {
+            statement.key = key;
+        }
+    }
+
     fn next_id(&mut self) -> u32 {
         loop {
             self.last = self.last.wrapping_add(1);
@@ -107,7 +127,8 @@ impl Prepared {
             self.long_data.remove(&about.id);
             self.cursors.remove(&about.id);
         }
-        if reply.outcome.error.is_none() && flags & status::CURSOR_EXISTS != 0 {
+        let may_have_cursor = about.expect == Expect::Cursor || about.expect == Expect::Rows;
+        if may_have_cursor && reply.outcome.error.is_none() && flags & status::CURSOR_EXISTS != 0 {
             self.cursors.insert(about.id);
         }
         if reply.outcome.error.is_none() && flags & status::LAST_ROW_SENT != 0 {
@@ -151,6 +172,7 @@ impl Session {
         let variables = names_variables.then(|| self.wanted.user_variables.shape());
         let key = self.house.statements.key(&text, &self.wanted.settings, variables);
         let id = self.prepared.next_id();
+        let key = self.prepared.key_apart(id, key);
         let mut routed =
             super::commands::judged("COM_STMT_PREPARE", Kind::Prepare, inner.statement.access.clone());
         routed.hint.clone_from(&inner.hint);
@@ -181,6 +203,7 @@ impl Session {
         let capabilities = self.capabilities;
         let payload = &self.client.input()[HEADER_LEN..incoming.len];
         let id = self.prepared.resolve(statement_id(payload).unwrap_or(0));
+        self.prepared.set_apart(id);
         let Some(statement) = self.prepared.by_id.get_mut(&id) else {
             let to = if incoming.command == Command::StmtBulkExecute {
                 "mysqld_stmt_bulk_execute"
@@ -211,13 +234,14 @@ impl Session {
             let values = values.filter(|_| incoming.whole && !self.prepared.long_data.contains(&id));
             return Box::pin(self.assign_prepared(&judged, &text, values, incoming)).await;
         }
+        let wants_cursor = head.wants_cursor;
+        let expect = if wants_cursor { Expect::Cursor } else { Expect::Results };
         let execution = Execution { head, types: statement.types.clone() };
-        let about = About {
-            id,
-            key: Arc::clone(&statement.key),
-            expect: Expect::Results,
-            execution: Some(execution),
-        };
+        let about = About { id, key: Arc::clone(&statement.key), expect, execution: Some(execution) };
+        if wants_cursor {
+            let judged = tied_by(judged, PinCause::Cursor);
+            return self.serve_statement(&judged, incoming, &Work::About(about)).await.map(drop);
+        }
         self.serve_statement(&judged, incoming, &Work::About(about)).await.map(drop)
     }
 
@@ -263,7 +287,7 @@ impl Session {
         self.drop_command(incoming).await?;
         let left_something = self.prepared.cursors.remove(&id) | self.prepared.long_data.remove(&id);
         if let Some(statement) = self.prepared.by_id.remove(&id)
-            && left_something
+            && (left_something || statement.key.is_copy())
             && let Some(lease) = &mut self.held
             // A connection lost here is noticed by the next command.
             && lease.close_prepared(&statement.key).await.is_err()
@@ -283,8 +307,10 @@ impl Session {
     /// the connection is chosen now and kept until then.
     pub(super) async fn send_long_data(&mut self, incoming: Incoming) -> Result<(), End> {
         let id = self.prepared.resolve(statement_id(self.payload(incoming)).unwrap_or(0));
+        self.prepared.set_apart(id);
         let Some(statement) = self.prepared.by_id.get(&id) else { return self.drop_command(incoming).await };
-        let (key, judged) = (Arc::clone(&statement.key), Arc::clone(&statement.judged));
+        let key = Arc::clone(&statement.key);
+        let judged = tied_by(Arc::clone(&statement.judged), PinCause::LongData);
         let Ok((_, mut lease)) = self.checkout(&judged, &[], std::time::Instant::now()).await else {
             // There is no answer in which to say so; executing without the value would be wrong.
             return Err(End::StateLost);
@@ -362,6 +388,12 @@ impl Session {
 /// The causes that follow from a session's prepared statements alone.
 pub(super) const DATA_AND_CURSORS: PinSet =
     PinSet::of(PinCause::LongData).union(PinSet::of(PinCause::Cursor));
+
+/// The statement as one that ties the session to its connection, so that it runs where the session can write.
+fn tied_by(mut judged: Arc<Judged>, cause: PinCause) -> Arc<Judged> {
+    Arc::make_mut(&mut Arc::make_mut(&mut judged).statement).pins.insert(cause);
+    judged
+}
 
 fn message(payload: &[u8]) -> Vec<u8> {
     let mut packets = Vec::with_capacity(payload.len() + HEADER_LEN);

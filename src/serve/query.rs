@@ -3,21 +3,20 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::checkout::TRIES_MAX;
 use super::effects::{TextWork, leaves_something};
-use super::own_writes::Floor;
 use super::prepared::{About, DATA_AND_CURSORS};
-use super::refusal::{Loss, Refusal};
 use super::registry::Activity;
 use super::relay::{self, Failure, Refused, Reply, Request, Withheld};
 use super::session::{End, Incoming, Session};
 use super::state::{Follow, InsertId};
-use crate::backend::{CheckoutError, ConnectError, ExchangeError, Lease, StatementKey};
-use crate::route::{self, Because, Destination, Route, Spread, Transaction};
+use crate::backend::{ExchangeError, Lease, StatementKey};
+use crate::route::{Because, Destination, Route, Transaction};
 use crate::sql::{self, Access, Effect, Judged, Kind, PinCause, PinSet};
-use crate::topology::{Role, ServerId, Snapshot};
-use crate::wire::{Command, Expect, HEADER_LEN, Header, code, push_packet};
+use crate::topology::ServerId;
+use crate::wire::{Command, Expect, HEADER_LEN, code, push_packet};
 
 /// What sort of command carries the statement.
 pub(super) enum Work {
@@ -32,7 +31,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    fn expect(&self) -> Expect {
+    pub(super) fn expect(&self) -> Expect {
         match self {
             Work::Plain(expect) => *expect,
             Work::Prepare { .. } => Expect::Prepared,
@@ -52,12 +51,6 @@ impl Work {
         }
     }
 }
-
-/// How long to pause before trying a primary again that refused a connection, unless the topology changes.
-const PRIMARY_RETRY: Duration = Duration::from_millis(100);
-
-/// Servers tried for one read before its client is told.
-const TRIES_MAX: usize = 8;
 
 impl Session {
     /// COM_QUERY.
@@ -118,18 +111,16 @@ impl Session {
             let may_repeat = incoming.whole && self.state.may_repeat(&judged.statement);
             let mut request = self.request(work, incoming, server, may_repeat);
             request.may_prepare_again &= !prepared_again;
+            request.may_lack = judged.hint.is_none();
             self.show_active(&judged, &route, &lease, started);
             match self.exchange(work, &judged, incoming, route, &mut lease, &mut request).await {
-                Ok(Reply { withheld: Some(Withheld::ReadOnly), .. }) => {
-                    self.learn_write(&mut judged, work, incoming);
-                    lease.release_clean();
-                }
-                Ok(Reply { withheld: Some(Withheld::Unprepared), .. }) => {
-                    prepared_again = true;
-                    if let Work::About(about) = work {
-                        lease.forget_prepared(&about.key);
-                    }
+                outcome if request.lacked(&outcome) => {
+                    Arc::make_mut(&mut judged.to_mut().statement).needs.newest = true;
                     self.keep_or_release(lease);
+                }
+                Ok(Reply { withheld: Some(withheld), .. }) => {
+                    prepared_again |= withheld == Withheld::Unprepared;
+                    self.take_back(withheld, &mut judged, work, incoming, lease);
                 }
                 Ok(reply) => {
                     self.observe_statement(work, &judged, incoming, request.input_len, &reply);
@@ -144,6 +135,10 @@ impl Session {
                 }
                 Err(Failure::Client(error)) => {
                     self.abandon(lease);
+                    return Err(End::ClientGone(error));
+                }
+                Err(Failure::Abandoned(error)) => {
+                    self.abandon_at_work(&judged.statement.access, lease);
                     return Err(End::ClientGone(error));
                 }
                 Err(Failure::Server { answered: false, .. }) if may_repeat && avoid.len() < TRIES_MAX => {
@@ -162,6 +157,30 @@ impl Session {
                     return Ok(None);
                 }
             }
+        }
+    }
+
+    /// The server's refusal was withheld: the statement is to be tried otherwise.
+    fn take_back(
+        &mut self,
+        withheld: Withheld,
+        judged: &mut Cow<'_, Judged>,
+        work: &Work,
+        incoming: Incoming,
+        mut lease: Lease,
+    ) {
+        match withheld {
+            Withheld::ReadOnly => {
+                self.learn_write(judged, work, incoming);
+                lease.release_clean();
+            }
+            Withheld::Unprepared => {
+                if let Work::About(about) = work {
+                    lease.forget_prepared(&about.key);
+                }
+                self.keep_or_release(lease);
+            }
+            Withheld::Lacking => self.keep_or_release(lease),
         }
     }
 
@@ -187,7 +206,9 @@ impl Session {
             prepared_as: work.prepared_as(),
             may_prepare_again: incoming.whole && matches!(work, Work::About(_)),
             may_repeat,
+            may_lack: false,
             reply_sequence: 1,
+            list: None,
             sent: false,
         }
     }
@@ -223,6 +244,9 @@ impl Session {
             Work::Plain(_) => self.substitute(judged, incoming, route),
             Work::Prepare { key, .. } => self.kept_text(key, incoming),
         };
+        if judged.statement.needs.process_list {
+            request.list = self.process_list(judged, work, lease, request.reply_sequence);
+        }
         request.sent = true;
         let acknowledged = &self.house.acknowledged;
         // A long command is passed on as it comes, unless it had to be held and changed.
@@ -260,190 +284,6 @@ impl Session {
     /// For a connection on which nothing happened that could be seen.
     pub(super) fn keep_or_release(&mut self, lease: Lease) {
         if self.state.holds_connection() { self.hold(lease) } else { lease.release_clean() }
-    }
-
-    /// A connection for the statement, made ready: the session's settings, and what the statement asks of
-    /// the connections before it.
-    pub(super) async fn checkout(
-        &mut self,
-        judged: &Judged,
-        avoid: &[ServerId],
-        started: Instant,
-    ) -> Result<(Route, Lease), Refusal> {
-        let mut tried = avoid.to_vec();
-        let floor = self.floor(judged);
-        let mut primary_only = matches!(floor, Floor::Unknown);
-        let mut waited = false;
-        let follows = self.follow == Follow::Possible && judged.statement.needs.diagnostics;
-        if !follows && !self.state.holds_connection() && self.held.is_some() {
-            self.let_go().await;
-        }
-        loop {
-            let mut route = self.route(judged, &floor, &tried);
-            if primary_only {
-                let to =
-                    self.house.topology.load().primary.map_or(Destination::NoPrimary, Destination::Server);
-                route = Route { to, because: self.behind(judged) };
-            }
-            let server = match route.to {
-                Destination::Held => {
-                    if let Some(lease) = self.held.take() {
-                        self.follow = Follow::No;
-                        return self.prepare(judged, route, lease).await;
-                    }
-                    // Nothing is held although something should be: the primary is never wrong.
-                    match self.house.topology.load().primary {
-                        Some(primary) => primary,
-                        None => {
-                            self.await_primary(started).await?;
-                            continue;
-                        }
-                    }
-                }
-                Destination::Server(server) => server,
-                Destination::NoPrimary => {
-                    self.await_primary(started).await?;
-                    continue;
-                }
-                Destination::NoReplica => return Err(Refusal::NoReplica),
-                Destination::NoSuchServer => return Err(Refusal::NoSuchServer),
-            };
-            let is_primary = self.house.topology.load().primary == Some(server);
-            let may_go_elsewhere = !is_primary && tried.len() < TRIES_MAX;
-            match self.try_server(judged, &floor, route, server).await {
-                Attempt::Ready(route, lease) => {
-                    if !waited && matches!(route.because, Because::OwnWrite | Because::GlobalWrite) {
-                        self.house.counters.causal_at_once.fetch_add(1, Relaxed);
-                    }
-                    return Ok((route, lease));
-                }
-                Attempt::LacksWrites => (primary_only, waited) = (true, true),
-                Attempt::Away(_) if is_primary => self.await_primary(started).await?,
-                Attempt::Away(_) | Attempt::Refused(_) if may_go_elsewhere => tried.push(server),
-                Attempt::Refused(refusal @ Refusal::Checkout(_)) => {
-                    self.house.login.cache.forget(&self.wanted.opening.credential);
-                    return Err(refusal);
-                }
-                Attempt::Away(refusal) | Attempt::Refused(refusal) | Attempt::Final(refusal) => {
-                    return Err(refusal);
-                }
-            }
-        }
-    }
-
-    /// Leases a connection to the server and makes it ready.
-    pub(super) async fn try_server(
-        &mut self,
-        judged: &Judged,
-        floor: &Floor,
-        route: Route,
-        server: ServerId,
-    ) -> Attempt {
-        let pool = Arc::clone(self.house.pool(server));
-        let checkout = pool.checkout(&self.wanted);
-        let ahead_max = self.ahead_max();
-        let lease = match Self::unless_over(&mut self.client, &self.info, ahead_max, checkout).await {
-            Ok(Ok(lease)) => lease,
-            Ok(Err(error)) => return setback(error),
-            Err(end) => return Attempt::Final(Refusal::Over(end)),
-        };
-        let (route, mut lease) = match self.prepare(judged, route, lease).await {
-            Ok(ready) => ready,
-            // A pooled connection had gone stale; nothing of the statement was sent.
-            Err(Refusal::Settle(error)) if is_gone(&error) => return Attempt::Away(Refusal::Settle(error)),
-            // What the session uses may not have reached a replica yet: its schema.
-            Err(refusal @ Refusal::Settle(ExchangeError::Refused(_))) => return Attempt::Refused(refusal),
-            Err(refusal) => return Attempt::Final(refusal),
-        };
-        if route.because == Because::HintServer {
-            return Attempt::Ready(route, lease);
-        }
-        if self.has_seen(&lease, floor) {
-            return Attempt::Ready(route, lease);
-        }
-        match Box::pin(self.await_seen(&mut lease, floor)).await {
-            Ok(true) => Attempt::Ready(route, lease),
-            Ok(false) => {
-                lease.release_clean();
-                Attempt::LacksWrites
-            }
-            Err(error) => Attempt::Away(Refusal::Settle(error)),
-        }
-    }
-
-    pub(super) fn route(&mut self, judged: &Judged, floor: &Floor, avoid: &[ServerId]) -> Route {
-        let snapshot = self.house.topology.load();
-        if self.follow == Follow::Possible && judged.statement.needs.diagnostics {
-            return Route { to: Destination::Held, because: Because::FollowsStatement };
-        }
-        let in_use = match self.house.routing.policy {
-            crate::config::Policy::LeastConnections => self.house.in_use(),
-            _ => Vec::new(),
-        };
-        let reads = judged.statement.access == Access::Read;
-        let ticket = if reads { self.house.next_turn() } else { 0 };
-        let spread = Spread { ticket, client: self.client_hash, in_use: &in_use, avoid };
-        let route = route::route(judged, &self.state, &snapshot, &self.house.routing, spread);
-        let route = match floor {
-            Floor::At(floor) => self.route_behind(judged, &snapshot, route, spread, floor),
-            Floor::None | Floor::Unknown => route,
-        };
-        if route.to == Destination::Held && self.outgrew_replica(judged, &snapshot) {
-            // State was left on a replica by a read-only transaction. A write cannot follow it there.
-            let to = snapshot.primary.map_or(Destination::NoPrimary, Destination::Server);
-            return Route { to, because: Because::Write };
-        }
-        route
-    }
-
-    fn outgrew_replica(&self, judged: &Judged, snapshot: &Snapshot) -> bool {
-        let on_replica = self
-            .held
-            .as_ref()
-            .is_some_and(|lease| snapshot.server(lease.pool().server).role == Role::Replica);
-        on_replica
-            && self.state.transaction == Transaction::None
-            && matches!(&judged.statement.access, Access::Write(_))
-            && !matches!(judged.statement.kind, Kind::Set | Kind::Prepare | Kind::Unlock)
-    }
-
-    /// Makes a connection ready for the statement.
-    async fn prepare(
-        &mut self,
-        judged: &Judged,
-        route: Route,
-        mut lease: Lease,
-    ) -> Result<(Route, Lease), Refusal> {
-        let needs = judged.statement.needs;
-        let held = route.to == Destination::Held;
-        if needs.diagnostics && !held {
-            // Whatever the connection's last user left must not be seen.
-            lease.forget_diagnostics().await.map_err(Refusal::Settle)?;
-        }
-        let chooses_role = matches!(judged.statement.effect.as_deref(), Some(Effect::Role));
-        match lease.settle_role(self.wanted.role.as_ref()).await {
-            // A role that was revoked must not keep the session from choosing another.
-            Err(ExchangeError::Refused(_)) if chooses_role => {}
-            settled => settled.map_err(Refusal::Settle)?,
-        }
-        lease.settle(&self.wanted.settings).await.map_err(Refusal::Settle)?;
-        // To set them would empty the list that GET DIAGNOSTICS reads.
-        let must_not_set = held && needs.diagnostics && judged.statement.kind == Kind::Administer;
-        if judged.statement.may_read_user_variables() && !must_not_set {
-            lease.settle_user_variables(&self.wanted.user_variables).await.map_err(Refusal::Settle)?;
-        }
-        if chooses_role {
-            lease.know_login_role().await.map_err(Refusal::Settle)?;
-        }
-        if needs.last_insert_id
-            && let InsertId::Known(id) = self.insert_id
-        {
-            Box::pin(lease.set_last_insert_id(id)).await.map_err(Refusal::Settle)?;
-        }
-        if needs.proxy_variable {
-            Box::pin(self.show_proxy_variables(&mut lease)).await.map_err(Refusal::Settle)?;
-        }
-        Ok((route, lease))
     }
 
     /// The command with those calls replaced whose value only the proxy knows. `None`: as it is.
@@ -485,11 +325,7 @@ impl Session {
         started: Instant,
     ) {
         let failed = reply.outcome.error.is_some();
-        let now = Instant::now();
-        self.finished = Some(now);
-        let (server, took) = (lease.pool().server, now.saturating_duration_since(started));
-        let stats = self.stats.entry(&judged.statement, &self.house.digests);
-        stats.record(server, route.because, reply.outcome.rows, failed, took);
+        self.record(judged, route, &lease, reply, started);
         if leaves_something(&judged.statement, work) {
             // Before the settings are taken in: literals were read under the old ones.
             Box::pin(self.take_effect(&judged.statement, work, &mut lease, reply.outcome.error.as_ref()))
@@ -542,6 +378,23 @@ impl Session {
         }
     }
 
+    /// Counts the statement where `SHOW ROUTES` looks.
+    pub(super) fn record(
+        &mut self,
+        judged: &Judged,
+        route: Route,
+        lease: &Lease,
+        reply: &Reply,
+        started: Instant,
+    ) {
+        let now = Instant::now();
+        self.finished = Some(now);
+        let took = now.saturating_duration_since(started);
+        let stats = self.stats.entry(&judged.statement, &self.house.digests);
+        let failed = reply.outcome.error.is_some();
+        stats.record(lease.pool().server, route.because, reply.outcome.rows, failed, took);
+    }
+
     /// A reply that ends in an EOF cannot say that state has changed. What might have changed it, pins.
     fn pin_what_hides(&mut self, judged: &Judged, lease: &Lease) {
         let hidden = lease.conn.capabilities & crate::wire::capability::DEPRECATE_EOF == 0;
@@ -589,128 +442,6 @@ impl Session {
         incoming.whole && !self.state.holds_connection() && avoid.len() < TRIES_MAX
     }
 
-    /// Waits until there may be a primary again, or the limit is over.
-    async fn await_primary(&mut self, started: Instant) -> Result<(), Refusal> {
-        let limit = self.house.routing.primary_wait;
-        if started.elapsed() >= limit {
-            return Err(Refusal::NoPrimary { waited: limit });
-        }
-        if self.info.activity() != Activity::Waiting {
-            self.house.counters.awaited_primary.fetch_add(1, Relaxed);
-        }
-        self.info.set_activity(Activity::Waiting, self.house.registry.millis(Instant::now()));
-        let mut topology = self.house.topology.clone();
-        // Seen or not, a change since the snapshot was loaded is worth another look at once.
-        let pause = PRIMARY_RETRY.min(limit.saturating_sub(started.elapsed()));
-        let changed = tokio::time::timeout(pause, topology.changed());
-        let ahead_max = self.ahead_max();
-        let waited = Self::unless_over(&mut self.client, &self.info, ahead_max, changed).await;
-        waited.map(drop).map_err(Refusal::Over)
-    }
-
-    async fn refuse(&mut self, incoming: Incoming, refusal: Refusal) -> Result<(), End> {
-        if let Refusal::Over(end) = refusal {
-            return Err(end);
-        }
-        let snapshot = self.house.topology.load().clone();
-        let mut packet = refusal.packet(&snapshot);
-        let mut loss = None;
-        if self.state.holds_connection() && self.held.is_none() {
-            // The state went with a connection that could not be made ready.
-            let pinned = !self.state.pins.is_empty();
-            loss = Some(if pinned { Loss::PinnedState } else { Loss::Transaction });
-            self.forget_lost_state();
-            self.show_rest(None);
-        }
-        if let (Some(loss), Refusal::Settle(ExchangeError::Lost(error))) = (loss, refusal) {
-            let server = self.info.seen().server.map(|id| Arc::clone(&snapshot.server(id).name));
-            packet = loss.packet(server.as_deref().unwrap_or("unknown"), &error);
-        }
-        let sequence = self.skip_command(incoming).await?;
-        self.write(&packet.payload(), sequence).await?;
-        if loss == Some(Loss::PinnedState) { Err(End::StateLost) } else { Ok(()) }
-    }
-
-    /// Passes over a command that gets no answer.
-    pub(super) async fn drop_command(&mut self, incoming: Incoming) -> Result<(), End> {
-        self.skip_command(incoming).await.map(drop)
-    }
-
-    /// Passes over a command that will not be sent. Returns the sequence number of an answer to it.
-    async fn skip_command(&mut self, incoming: Incoming) -> Result<u8, End> {
-        if incoming.whole {
-            self.consume(incoming.len);
-            return Ok(1);
-        }
-        loop {
-            let Some(header) = Header::read(self.client.input()) else {
-                self.fill().await?;
-                continue;
-            };
-            let mut left = HEADER_LEN + header.len;
-            while left > 0 {
-                if self.client.input().is_empty() {
-                    self.fill().await?;
-                }
-                let len = left.min(self.client.input().len());
-                self.consume(len);
-                left -= len;
-            }
-            if header.len < crate::wire::MAX_PAYLOAD {
-                return Ok(header.sequence.wrapping_add(1));
-            }
-        }
-    }
-
-    async fn fill(&mut self) -> Result<(), End> {
-        match self.client.fill().await {
-            Ok(0) => Err(End::ClientGone(std::io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => Ok(()),
-            Err(error) => Err(End::ClientGone(error)),
-        }
-    }
-
-    /// What a server's loss in mid-statement means for the client.
-    fn loss(&self, judged: &Judged, answered: bool) -> Loss {
-        let in_transaction = self.state.transaction != Transaction::None;
-        if !self.state.pins.is_empty() {
-            Loss::PinnedState
-        } else if in_transaction && !judged.statement.may_commit() {
-            Loss::Transaction
-        } else if judged.statement.access == Access::Read && answered {
-            Loss::HalfAnswered
-        } else {
-            Loss::OutcomeUnknown
-        }
-    }
-
-    async fn report_loss(
-        &mut self,
-        server: ServerId,
-        loss: Loss,
-        error: &std::io::Error,
-        next_sequence: Option<u8>,
-    ) -> Result<(), End> {
-        let name = Arc::clone(&self.house.topology.load().server(server).name);
-        tracing::debug!(session = self.info.id, server = %name, ?loss, %error, "server lost in mid-statement");
-        self.forget_lost_state();
-        self.show_rest(None);
-        let Some(sequence) = next_sequence else { return Err(End::StateLost) };
-        self.write(&loss.packet(&name, error).payload(), sequence).await?;
-        if loss == Loss::PinnedState { Err(End::StateLost) } else { Ok(()) }
-    }
-
-    /// The connection is gone, and with it all that lived there.
-    pub(super) fn forget_lost_state(&mut self) {
-        self.end_split();
-        self.state.forget_connection();
-        self.prepared.forget_connection();
-        self.follow = Follow::No;
-        if self.insert_id == InsertId::OnHeldConnection {
-            self.insert_id = InsertId::Known(0);
-        }
-    }
-
     pub(super) fn show_active(&mut self, judged: &Judged, route: &Route, lease: &Lease, started: Instant) {
         self.info.set_activity(Activity::Active, self.house.registry.millis(started));
         let backend = (lease.pool().server, lease.conn.thread_id);
@@ -739,51 +470,5 @@ impl Session {
                 self.house.pins.observe(seen, pins, Instant::now());
             }
         });
-    }
-}
-
-/// What came of asking one server for a connection.
-pub(super) enum Attempt {
-    Ready(Route, Lease),
-    /// It has not got what the read must see, and did not get it in time.
-    LacksWrites,
-    /// Another server, or the same a little later, may do better.
-    Away(Refusal),
-    /// It answered and wants no such session. An account or a schema may not have reached a replica yet.
-    Refused(Refusal),
-    /// All connections stayed in use, or something is set up wrongly.
-    Final(Refusal),
-}
-
-fn setback(error: CheckoutError) -> Attempt {
-    let is_away = match &error {
-        CheckoutError::Connect(
-            ConnectError::Unreachable(_) | ConnectError::Timeout(_) | ConnectError::Protocol(_),
-        ) => true,
-        CheckoutError::Connect(ConnectError::Refused(refused)) => refused.code == code::SERVER_SHUTDOWN,
-        // A server that leaves in mid-handshake; other troubles of TLS do not go away by themselves.
-        CheckoutError::Connect(ConnectError::Tls(error)) => matches!(
-            error.kind(),
-            std::io::ErrorKind::UnexpectedEof
-                | std::io::ErrorKind::ConnectionReset
-                | std::io::ErrorKind::ConnectionAborted
-                | std::io::ErrorKind::BrokenPipe
-        ),
-        CheckoutError::Setup(error) => is_gone(error),
-        _ => false,
-    };
-    match error {
-        error if is_away => Attempt::Away(Refusal::Checkout(error)),
-        CheckoutError::Connect(ConnectError::Refused(_)) => Attempt::Refused(Refusal::Checkout(error)),
-        error => Attempt::Final(Refusal::Checkout(error)),
-    }
-}
-
-/// Whether the server has left, or says that it is about to.
-fn is_gone(error: &ExchangeError) -> bool {
-    match error {
-        ExchangeError::Lost(_) => true,
-        ExchangeError::Refused(refused) => refused.code == crate::wire::code::SERVER_SHUTDOWN,
-        ExchangeError::Malformed(_) => false,
     }
 }

@@ -40,9 +40,15 @@ pub struct SessionInfo {
     /// Milliseconds from the registry's start to the last change of activity.
     changed_millis: AtomicU64,
     pub statements: AtomicU64,
+    mailbox: Arc<Mailbox>,
+    in_transaction: AtomicU8,
+}
+
+/// Where orders are left. A session that goes on as another user takes it along: an order left in between reaches it.
+#[derive(Default)]
+struct Mailbox {
     orders: AtomicU8,
     waker: Mutex<Option<Waker>>,
-    in_transaction: AtomicU8,
 }
 
 /// What changes with each statement and takes more than a number to tell.
@@ -112,6 +118,7 @@ impl Registry {
         }
     }
 
+    /// Under an id that is there already, the session goes on as another user.
     pub fn add(
         &self,
         id: u32,
@@ -120,6 +127,8 @@ impl Registry {
         wanted: &Wanted,
     ) -> Arc<SessionInfo> {
         let seen = Seen { user: Arc::clone(&wanted.key.user), ..Seen::default() };
+        let mut sessions = self.sessions();
+        let before = sessions.get(&id).map(|before| Arc::clone(&before.mailbox));
         let info = Arc::new(SessionInfo {
             id,
             peer,
@@ -130,11 +139,11 @@ impl Registry {
             activity: AtomicU8::new(Activity::Idle as u8),
             changed_millis: AtomicU64::new(self.millis(Instant::now())),
             statements: AtomicU64::new(0),
-            orders: AtomicU8::new(0),
-            waker: Mutex::default(),
+            mailbox: before.unwrap_or_default(),
             in_transaction: AtomicU8::new(0),
         });
-        self.sessions().insert(id, Arc::clone(&info));
+        sessions.insert(id, Arc::clone(&info));
+        drop(sessions);
         if self.draining.load(SeqCst) {
             info.order(Order::Drain);
         }
@@ -255,7 +264,7 @@ impl SessionInfo {
 
     /// Leaves an order and wakes the session if it rests.
     pub(super) fn order(&self, order: Order) {
-        self.orders.fetch_or(order as u8, SeqCst);
+        self.mailbox.orders.fetch_or(order as u8, SeqCst);
         let waker = self.lock_waker().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -264,12 +273,12 @@ impl SessionInfo {
 
     /// Whether it has been told to end at once and has not obeyed yet.
     pub(super) fn is_killed(&self) -> bool {
-        Orders(self.orders.load(SeqCst)).has(Order::Kill)
+        Orders(self.mailbox.orders.load(SeqCst)).has(Order::Kill)
     }
 
     /// Puts back orders that were taken and not obeyed.
     pub(super) fn leave_orders(&self, orders: Orders) {
-        self.orders.fetch_or(orders.0, SeqCst);
+        self.mailbox.orders.fetch_or(orders.0, SeqCst);
     }
 
     /// Takes the orders left since the last look, and arranges to be woken by the next.
@@ -282,7 +291,11 @@ impl SessionInfo {
             }
         }
         // A plain load first: orders are rare, and a swap would take the cache line from the giver each time.
-        if self.orders.load(SeqCst) == 0 { Orders(0) } else { Orders(self.orders.swap(0, SeqCst)) }
+        if self.mailbox.orders.load(SeqCst) == 0 {
+            Orders(0)
+        } else {
+            Orders(self.mailbox.orders.swap(0, SeqCst))
+        }
     }
 
     fn lock_seen(&self) -> MutexGuard<'_, Seen> {
@@ -290,7 +303,7 @@ impl SessionInfo {
     }
 
     fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailbox.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -305,5 +318,42 @@ impl Orders {
 
     pub(super) fn has(self, order: Order) -> bool {
         self.0 & order as u8 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Credential;
+    use crate::wire::auth::Password;
+
+    fn wanted() -> Wanted {
+        let credential = Credential { user: "app".to_owned(), password: Password::clear("app") };
+        Wanted {
+            key: Key { user: "app".into(), profile: 0, collation: 45, has_schema: false },
+            settings: Settings::with_schema(None),
+            user_variables: UserVariables::default(),
+            role: None,
+            opening: Opening { credential: Arc::new(credential), schema: None },
+        }
+    }
+
+    fn taken(info: &SessionInfo) -> Orders {
+        info.poll_orders(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_order_left_while_the_user_changes_reaches_the_session() {
+        let registry = Registry::default();
+        let peer = PeerAddress::Local;
+        let before = registry.add(7, peer, None, &wanted());
+        registry.get(7).expect("it is there").order(Order::Kill);
+        let after = registry.add(7, peer, None, &wanted());
+        assert!(after.is_killed());
+        // Whoever found it before the change gives the order after it.
+        assert!(taken(&after).has(Order::Kill));
+        before.order(Order::DrainNow);
+        assert!(taken(&after).has(Order::DrainNow));
+        assert_eq!(registry.len(), 1);
     }
 }

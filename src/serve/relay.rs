@@ -5,6 +5,7 @@ use std::io;
 use std::task::Poll;
 
 use super::acknowledged::Acknowledged;
+use super::process_list::ProcessList;
 use crate::backend::Backend;
 use crate::net::Channel;
 use crate::wire::{
@@ -27,10 +28,30 @@ pub(super) struct Request {
     pub(super) may_prepare_again: bool,
     /// Another server may answer in this one's stead, as long as it has not begun to.
     pub(super) may_repeat: bool,
+    /// A replica may lack what the statement names; then the primary is asked.
+    pub(super) may_lack: bool,
     /// The number of the reply's first packet: 1, unless the command took several packets.
     pub(super) reply_sequence: u8,
+    /// The reply is a list of sessions, rewritten in passing.
+    pub(super) list: Option<Box<ProcessList>>,
     /// It is on its way: a server may have got it.
     pub(super) sent: bool,
+}
+
+impl Request {
+    /// The primary must be asked: a replica lacks what the statement names, or could not even prepare it.
+    pub(super) fn lacked(&self, outcome: &Result<Reply, Failure>) -> bool {
+        match outcome {
+            Ok(reply) => reply.withheld == Some(Withheld::Lacking),
+            Err(Failure::Refused(error)) => self.lacks(error),
+            Err(_) => false,
+        }
+    }
+
+    /// The error may be one of a replica's that has not got all of the schema yet.
+    pub(super) fn lacks(&self, error: &ErrPacket) -> bool {
+        self.may_lack && self.refusal == Refused::Withhold && error.may_be_of_lag()
+    }
 }
 
 /// What is done with an ERR by which a replica refuses to write.
@@ -67,6 +88,8 @@ pub(super) enum Withheld {
     ReadOnly,
     /// The server does not know the statement, or not any more.
     Unprepared,
+    /// A replica lacks what the statement names.
+    Lacking,
 }
 
 /// Why an exchange did not come to its end.
@@ -82,6 +105,8 @@ pub(super) enum Failure {
     },
     /// The client has gone. The server may still be at work for it.
     Client(io::Error),
+    /// The client has gone while the server worked on its command, which it has in full.
+    Abandoned(io::Error),
     /// The server refused what had to come before the command; the command was not sent.
     Refused(ErrPacket),
 }
@@ -120,6 +145,7 @@ pub(super) async fn pass_reply(
         answered: false,
         next_sequence: request.reply_sequence,
         file_sent: false,
+        list: request.list.take(),
     };
     loop {
         match passage.pass_what_came(backend, request).await? {
@@ -142,6 +168,7 @@ struct Passage<'a> {
     next_sequence: u8,
     /// The client has sent the file it was asked for, and the server has not answered yet.
     file_sent: bool,
+    list: Option<Box<ProcessList>>,
 }
 
 enum Pass {
@@ -195,7 +222,11 @@ impl Passage<'_> {
         if at > 0 {
             self.answered = true;
             self.file_sent = false;
-            self.client.forward(&mut backend.conn.channel, at).await.map_err(Failure::Client)?;
+            if self.list.is_some() {
+                self.write_listed(backend, at, &[]).await?;
+            } else {
+                self.client.forward(&mut backend.conn.channel, at).await.map_err(Failure::Client)?;
+            }
         }
         Ok(over)
     }
@@ -247,6 +278,7 @@ impl Passage<'_> {
                     Refused::Withhold if first && error.refused_as_read_only() => {
                         Instead::Withheld(Withheld::ReadOnly)
                     }
+                    _ if first && request.lacks(&error) => Instead::Withheld(Withheld::Lacking),
                     Refused::AsReadOnlyTransaction if error.code == code::OPTION_PREVENTS_STATEMENT => {
                         Instead::Other(read_only_transaction(packet[3]))
                     }
@@ -283,6 +315,11 @@ impl Passage<'_> {
     ) -> Result<(), Failure> {
         self.answered = true;
         self.file_sent = false;
+        if self.list.is_some() {
+            self.write_listed(backend, at, packet).await?;
+            backend.conn.channel.consume(len);
+            return Ok(());
+        }
         if at == 0 {
             self.client.write_all(packet).await.map_err(Failure::Client)?;
         } else {
@@ -293,6 +330,18 @@ impl Passage<'_> {
         }
         backend.conn.channel.consume(at + len);
         Ok(())
+    }
+
+    /// Writes what becomes of the first `at` bytes and this packet in a list of sessions, and takes those bytes.
+    async fn write_listed(&mut self, backend: &mut Backend, at: usize, packet: &[u8]) -> Result<(), Failure> {
+        let Some(list) = &mut self.list else { return Ok(()) };
+        let passed = list.take(&backend.conn.channel.input()[..at]).and_then(|mut out| {
+            out.extend(list.take(packet)?);
+            Ok(out)
+        });
+        let out = passed.map_err(|malformed| self.server_failure(nonsense(malformed)))?;
+        backend.conn.channel.consume(at);
+        self.client.write_all(&out).await.map_err(Failure::Client)
     }
 
     /// Waits for the server, and notices a client that goes away meanwhile.
@@ -314,7 +363,7 @@ impl Passage<'_> {
             Poll::Pending
         });
         match came.await {
-            Err(gone) => Err(Failure::Client(gone)),
+            Err(gone) => Err(Failure::Abandoned(gone)),
             Ok(Ok(0)) => Err(self.server_failure(io::ErrorKind::UnexpectedEof.into())),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.server_failure(error)),
@@ -341,7 +390,8 @@ impl Passage<'_> {
     }
 
     fn server_failure(&self, error: io::Error) -> Failure {
-        let boundary = self.tracker.at_packet_boundary();
+        // A list has numbers of its own.
+        let boundary = self.tracker.at_packet_boundary() && !(self.answered && self.list.is_some());
         let spoke_last = self.answered && !self.file_sent;
         let next = if spoke_last { self.tracker.last_sequence().wrapping_add(1) } else { self.next_sequence };
         Failure::Server { error, answered: self.answered, next_sequence: boundary.then_some(next) }
@@ -401,6 +451,9 @@ fn see_ok(
         }
     }
     reply.change_is_known &= reported || !reply.state_changed;
+    if backend.trackers_are_clients() && client_capabilities & capability::SESSION_TRACK != 0 {
+        return Ok(Instead::Same);
+    }
     let mut packet = vec![0; HEADER_LEN];
     OkPacket { state: &kept, ..ok }.push_payload(&mut packet, first, client_capabilities);
     let header = Header { len: packet.len() - HEADER_LEN, sequence };

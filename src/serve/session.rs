@@ -410,6 +410,45 @@ impl Session {
         self.client.consume(len);
     }
 
+    /// Passes over a command that gets no answer.
+    pub(super) async fn drop_command(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.skip_command(incoming).await.map(drop)
+    }
+
+    /// Passes over a command that will not be sent. Returns the sequence number of an answer to it.
+    pub(super) async fn skip_command(&mut self, incoming: Incoming) -> Result<u8, End> {
+        if incoming.whole {
+            self.consume(incoming.len);
+            return Ok(1);
+        }
+        loop {
+            let Some(header) = Header::read(self.client.input()) else {
+                self.fill().await?;
+                continue;
+            };
+            let mut left = HEADER_LEN + header.len;
+            while left > 0 {
+                if self.client.input().is_empty() {
+                    self.fill().await?;
+                }
+                let len = left.min(self.client.input().len());
+                self.consume(len);
+                left -= len;
+            }
+            if header.len < crate::wire::MAX_PAYLOAD {
+                return Ok(header.sequence.wrapping_add(1));
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), End> {
+        match self.client.fill().await {
+            Ok(0) => Err(End::ClientGone(std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(End::ClientGone(error)),
+        }
+    }
+
     pub(super) fn payload(&self, incoming: Incoming) -> &[u8] {
         &self.client.input()[HEADER_LEN..incoming.len]
     }

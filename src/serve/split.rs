@@ -10,8 +10,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::checkout::Attempt;
 use super::own_writes::Floor;
-use super::query::{Attempt, Work};
+use super::query::Work;
 use super::refusal::Loss;
 use super::relay::{Failure, Reply};
 use super::session::{End, Incoming, Session};
@@ -133,7 +134,7 @@ impl Session {
                 self.put_back(lease);
                 Ok(Tried::NotHere)
             }
-            Err(Failure::Client(error)) => {
+            Err(Failure::Client(error) | Failure::Abandoned(error)) => {
                 self.abandon(lease);
                 Err(End::ClientGone(error))
             }
@@ -212,12 +213,7 @@ impl Session {
         reply: &Reply,
         started: Instant,
     ) {
-        let failed = reply.outcome.error.is_some();
-        let now = Instant::now();
-        self.finished = Some(now);
-        let (server, took) = (lease.pool().server, now.saturating_duration_since(started));
-        let stats = self.stats.entry(&judged.statement, &self.house.digests);
-        stats.record(server, route.because, reply.outcome.rows, failed, took);
+        self.record(judged, route, &lease, reply, started);
         if let Work::About(about) = work {
             self.prepared.observe(about, reply);
         }
@@ -226,7 +222,7 @@ impl Session {
         self.answered_aside = true;
         self.show_held();
         if let Some(split) = &mut self.split {
-            split.failed = failed;
+            split.failed = reply.outcome.error.is_some();
             split.replica = Some(lease);
         }
     }

@@ -207,6 +207,10 @@ fn administered(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
             if scan.flush_locks {
                 scan.pins.insert(flush_lock(scan));
             }
+            if (1..3).any(|at| scan.head(at) == b"status") {
+                // Whoever sets the session's counters to zero wants to see what they come to.
+                scan.pins.insert(PinCause::SessionVariable);
+            }
             (Kind::Administer, keyword(head))
         }
         b"backup" => backup(scan),
@@ -273,6 +277,7 @@ fn defined(scan: &mut Scan<'_>, head: &[u8]) -> (Kind, Class) {
 }
 
 fn set(scan: &mut Scan<'_>) -> (Kind, Class) {
+    scan.needs.own_trackers = scan.set().trackers;
     let because = match scan.set().outside {
         Some(what) if !scan.set().session => WriteBecause::Keyword(what.into()),
         _ => WriteBecause::Session,

@@ -106,6 +106,7 @@ fn target(judged: &Judged) -> (Target, String) {
     let statement = &judged.statement;
     let mut left_behind = statement.needs;
     left_behind.connection_id = false;
+    left_behind.process_list = false;
     left_behind.user_variable = false;
     match (&statement.kind, &statement.access, &judged.hint) {
         (Kind::Kill { .. }, _, _) => {

@@ -50,16 +50,10 @@ pub fn kill_expression(text: &[u8], dialect: &Dialect) -> Option<KillExpression>
 mod tests {
     use super::*;
     use crate::flavour::Version;
-    use crate::sql::Charset;
 
     #[test]
     fn the_expression_is_found_behind_the_words() {
-        let dialect = Dialect {
-            version: Version::parse("9.7.0"),
-            ansi_quotes: false,
-            no_backslash_escapes: false,
-            charset: Charset::AsciiSafe,
-        };
+        let dialect = Dialect::plain(Version::parse("9.7.0"));
         let cases = [
             ("KILL CONNECTION_ID()", Some((false, "CONNECTION_ID()"))),
             ("kill /* x */ query 3+0;", Some((true, "3+0"))),

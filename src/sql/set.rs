@@ -19,6 +19,8 @@ pub(super) struct SetScan {
     pub(super) pins: PinSet,
     /// A variable of the proxy's was set.
     pub(super) proxys: bool,
+    /// What the session is to be told of itself was set: `session_track_…`.
+    pub(super) trackers: bool,
     /// Something of the session was set.
     pub(super) session: bool,
     /// What was set that is not of the session.
@@ -132,6 +134,7 @@ impl SetScan {
         } else if variables::is_replayable_variable(&self.name, flavour) {
             self.of_session();
         } else {
+            self.trackers |= self.name.starts_with("session_track_");
             self.pinned(PinCause::SessionVariable);
         }
     }

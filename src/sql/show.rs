@@ -61,7 +61,7 @@ pub(super) fn access(scan: &mut Scan<'_>) -> Access {
             WriteBecause::OwnWriteValue(name(scan, first, 1))
         }
         b"processlist" => {
-            scan.needs.connection_id = true;
+            scan.needs.process_list = true;
             WriteBecause::PrimaryOnly(name(scan, first, 1))
         }
         b"master" | b"binary" | b"binlog" | b"relaylog" | b"replica" | b"slave" | b"all" => {

@@ -19,6 +19,13 @@ pub struct Dialect {
     pub charset: Charset,
 }
 
+impl Dialect {
+    /// As a server of that version reads under the usual `sql_mode`, in an ASCII-safe character set.
+    pub const fn plain(version: Version) -> Self {
+        Self { version, ansi_quotes: false, no_backslash_escapes: false, charset: Charset::AsciiSafe }
+    }
+}
+
 /// Character sets whose second bytes may look like a quote or a backslash, and all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Charset {
@@ -54,6 +61,19 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// One that leaves nothing and needs nothing.
+    pub fn bare(kind: Kind, access: Access, digest: &str) -> Self {
+        Self {
+            kind,
+            access,
+            pins: PinSet::EMPTY,
+            unpins: PinSet::EMPTY,
+            needs: Needs::default(),
+            effect: None,
+            digest: digest.into(),
+        }
+    }
+
     /// Whether it, or stored code that it runs, may read user variables.
     pub fn may_read_user_variables(&self) -> bool {
         let may_run_code =
@@ -221,7 +241,7 @@ pub enum PinCause {
     Handler,
     /// A user variable that is not a replayable literal.
     UserVariable,
-    /// sql_log_bin, gtid_next, timestamp, insert_id, rand_seed, profiling, resource group, …
+    /// sql_log_bin, gtid_next, timestamp, insert_id, rand_seed, profiling, resource group, FLUSH STATUS, …
     SessionVariable,
     Role,
     /// SQL_CALC_FOUND_ROWS.
@@ -323,14 +343,20 @@ pub struct Needs {
     pub found_rows: bool,
     /// SHOW WARNINGS, SHOW ERRORS, GET DIAGNOSTICS, `@@warning_count`, `@@error_count`.
     pub diagnostics: bool,
-    /// `CONNECTION_ID()`, `@@pseudo_thread_id`, SHOW PROCESSLIST.
+    /// `CONNECTION_ID()`, `@@pseudo_thread_id`.
     pub connection_id: bool,
+    /// Shows the numbers of all sessions: SHOW PROCESSLIST.
+    pub process_list: bool,
     /// Reads a user variable (`@x`).
     pub user_variable: bool,
     /// Reads a variable of the proxy's (`@pointsman_…`).
     pub proxy_variable: bool,
     /// EXECUTE or DEALLOCATE of a text prepared statement.
     pub prepared_text: bool,
+    /// Sets what the session is told of its changes: `session_track_…`.
+    pub own_trackers: bool,
+    /// A replica lacked a table or the like that it names. Found out, never read from the text.
+    pub newest: bool,
 }
 
 impl Needs {
@@ -341,9 +367,12 @@ impl Needs {
             found_rows: self.found_rows || other.found_rows,
             diagnostics: self.diagnostics || other.diagnostics,
             connection_id: self.connection_id || other.connection_id,
+            process_list: self.process_list || other.process_list,
             user_variable: self.user_variable || other.user_variable,
             proxy_variable: self.proxy_variable || other.proxy_variable,
             prepared_text: self.prepared_text || other.prepared_text,
+            own_trackers: self.own_trackers || other.own_trackers,
+            newest: self.newest || other.newest,
         }
     }
 
@@ -359,9 +388,11 @@ impl Needs {
             (self.found_rows, "found_rows"),
             (self.diagnostics, "diagnostics"),
             (self.connection_id, "connection_id"),
+            (self.process_list, "process_list"),
             (self.user_variable, "user_variable"),
             (self.proxy_variable, "proxy_variable"),
             (self.prepared_text, "prepared_text"),
+            (self.own_trackers, "own_trackers"),
         ];
         all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name)
     }

@@ -5,12 +5,7 @@ use crate::flavour::{Flavour, Version};
 
 fn dialect(flavour: Flavour) -> Dialect {
     let number = if flavour == Flavour::MySql { 90_704 } else { 101_119 };
-    Dialect {
-        version: Version { flavour, number },
-        ansi_quotes: false,
-        no_backslash_escapes: false,
-        charset: Charset::AsciiSafe,
-    }
+    Dialect::plain(Version { flavour, number })
 }
 
 fn substituted(text: &str) -> Option<String> {

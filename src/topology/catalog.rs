@@ -87,6 +87,8 @@ pub struct Defaults {
     pub autocommit: bool,
     pub character_set: String,
     pub collation: String,
+    /// The number of `collation_server`, which greetings name. `None`: it has none of its own.
+    pub server_collation: Option<u16>,
     pub max_allowed_packet: u64,
     /// Run by the server at every login of an unprivileged account.
     pub init_connect: String,

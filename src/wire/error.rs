@@ -22,7 +22,16 @@ pub mod code {
     pub const UNKNOWN: u16 = 1105;
     pub const HOST_IS_BLOCKED: u16 = 1129;
     pub const HOST_NOT_PRIVILEGED: u16 = 1130;
+    pub const BAD_FIELD: u16 = 1054;
+    pub const TABLE_ACCESS_DENIED: u16 = 1142;
+    pub const COLUMN_ACCESS_DENIED: u16 = 1143;
     pub const NO_SUCH_TABLE: u16 = 1146;
+    pub const NO_SUCH_KEY: u16 = 1176;
+    pub const NO_FULLTEXT_INDEX: u16 = 1191;
+    pub const NO_SUCH_ROUTINE: u16 = 1305;
+    pub const VIEW_INVALID: u16 = 1356;
+    pub const ROUTINE_ACCESS_DENIED: u16 = 1370;
+    pub const NO_SUCH_PARTITION: u16 = 1735;
     pub const PACKET_TOO_LARGE: u16 = 1153;
     pub const PACKETS_OUT_OF_ORDER: u16 = 1156;
     pub const NET_UNCOMPRESS_ERROR: u16 = 1157;
@@ -99,6 +108,26 @@ impl ErrPacket {
     /// Whether a prepared statement must be prepared anew before it can be executed.
     pub fn asks_to_prepare_again(&self) -> bool {
         matches!(self.code, code::UNKNOWN_STMT_HANDLER | code::NEED_REPREPARE)
+    }
+
+    /// Whether it would not have been said by a server that had all of the schema and the grants: a replica may
+    /// not have got them yet, by whatever session they were made.
+    pub fn may_be_of_lag(&self) -> bool {
+        matches!(
+            self.code,
+            code::DB_ACCESS_DENIED
+                | code::BAD_DB
+                | code::BAD_FIELD
+                | code::TABLE_ACCESS_DENIED
+                | code::COLUMN_ACCESS_DENIED
+                | code::NO_SUCH_TABLE
+                | code::NO_SUCH_KEY
+                | code::NO_FULLTEXT_INDEX
+                | code::NO_SUCH_ROUTINE
+                | code::VIEW_INVALID
+                | code::ROUTINE_ACCESS_DENIED
+                | code::NO_SUCH_PARTITION
+        )
     }
 
     /// Whether a replica refused to write.

@@ -11,6 +11,9 @@ pub enum Expect {
     Ok,
     /// Any number of OKs, result sets and file requests: COM_QUERY, COM_STMT_EXECUTE.
     Results,
+    /// As `Results`, and a result set may be left behind a cursor: COM_STMT_EXECUTE that asks for one. Without being
+    /// asked, servers name in their flags the cursors that a stored procedure has opened, and send rows all the same.
+    Cursor,
     /// A prepared statement's numbers and definitions.
     Prepared,
     /// Packets up to an EOF: COM_FIELD_LIST, COM_STMT_FETCH.
@@ -72,6 +75,8 @@ pub struct ResponseTracker {
     state: State,
     /// Payload bytes of the current packet that have not come yet and need no look.
     skip: usize,
+    /// The command asked for a cursor.
+    cursor: bool,
     /// The packet before was full, so the next continues it.
     continued: bool,
     rows: u64,
@@ -95,8 +100,13 @@ enum State {
 impl ResponseTracker {
     /// Follows the reply to a command sent over a connection that speaks `capabilities`.
     pub fn new(expect: Expect, capabilities: u32) -> Self {
-        let state = if expect == Expect::Rows { State::Rows } else { State::First(expect) };
+        let state = match expect {
+            Expect::Rows => State::Rows,
+            Expect::Cursor => State::First(Expect::Results),
+            other => State::First(other),
+        };
         Self {
+            cursor: expect == Expect::Cursor,
             deprecate_eof: capabilities & capability::DEPRECATE_EOF != 0,
             state,
             skip: 0,
@@ -240,7 +250,7 @@ impl ResponseTracker {
                 }
                 let status = u16::from_le_bytes([payload[3], payload[4]]);
                 self.state = State::Rows;
-                if status & status::CURSOR_EXISTS != 0 {
+                if self.cursor && status & status::CURSOR_EXISTS != 0 {
                     self.state = State::Done;
                     return Ok(Some(Kind::Eof));
                 }

@@ -172,7 +172,17 @@ fn a_cursor_ends_the_reply_after_its_definitions() {
         Part::Raw(b"\x03def".to_vec()),
         Part::Eof { status: status::CURSOR_EXISTS | status::AUTOCOMMIT },
     ];
-    assert_eq!(track(&reply(&parts, false), Expect::Results, false, &[1]).0, [Kind::Eof]);
+    assert_eq!(track(&reply(&parts, false), Expect::Cursor, false, &[1]).0, [Kind::Eof]);
+}
+
+#[test]
+fn a_cursor_nobody_asked_for_is_a_procedures_own() {
+    let named = Part::Eof { status: status::CURSOR_EXISTS | status::AUTOCOMMIT };
+    let parts: Vec<Part> = result_set(&[b"\x011".to_vec()], false, false)
+        .into_iter()
+        .map(|part| if matches!(part, Part::Eof { .. }) { named.clone() } else { part })
+        .collect();
+    assert_eq!(track(&reply(&parts, false), Expect::Results, false, &[1]), (vec![Kind::Eof], 1));
 }
 
 #[test]

@@ -6,20 +6,31 @@ use pointsman::flavour::Flavour;
 /// Lines of `suite | flavour or both | test, or its beginning and * | reason`.
 const TEXT: &str = include_str!("accepted.txt");
 
-pub(crate) struct Accepted(Vec<Line>);
+/// In a test's place: that a suite cannot be had.
+pub(crate) const SOURCES: &str = "(sources)";
+/// In a test's place: that a suite does not run to its end.
+pub(crate) const END: &str = "(runs to its end)";
 
-struct Line {
-    suite: &'static str,
-    flavour: &'static str,
-    test: &'static str,
-    reason: &'static str,
+pub(crate) struct Accepted<'a>(Vec<Line<'a>>);
+
+struct Line<'a> {
+    suite: &'a str,
+    flavour: &'a str,
+    test: &'a str,
+    reason: &'a str,
 }
 
-impl Accepted {
+impl Accepted<'static> {
     pub(crate) fn load() -> Result<Self> {
-        let lines = TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let read = |line: &'static str| {
-            let mut fields = line.split(" | ").map(str::trim);
+        Self::read(TEXT)
+    }
+}
+
+impl<'a> Accepted<'a> {
+    pub(crate) fn read(text: &'a str) -> Result<Self> {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let read = |line: &'a str| {
+            let mut fields = line.splitn(4, " | ").map(str::trim);
             let mut next = || fields.next().filter(|field| !field.is_empty());
             let parsed = Line { suite: next()?, flavour: next()?, test: next()?, reason: next()? };
             ["mysql", "mariadb", "both"].contains(&parsed.flavour).then_some(parsed)
@@ -31,14 +42,10 @@ impl Accepted {
     }
 
     /// Why this test may end differently, if it may.
-    pub(crate) fn reason(&self, suite: &str, flavour: Flavour, test: &str) -> Option<&'static str> {
-        let flavour = match flavour {
-            Flavour::MySql => "mysql",
-            Flavour::MariaDb => "mariadb",
-        };
-        let fits = |line: &&Line| {
+    pub(crate) fn reason(&self, suite: &str, flavour: Flavour, test: &str) -> Option<&'a str> {
+        let fits = |line: &&Line<'_>| {
             line.suite == suite
-                && (line.flavour == "both" || line.flavour == flavour)
+                && (line.flavour == "both" || line.flavour == flavour.to_string())
                 && match line.test.strip_suffix('*') {
                     Some(beginning) => test.starts_with(beginning),
                     None => line.test == test,

@@ -1,4 +1,4 @@
-//! Results of a run, and what is not the same in two of them.
+//! Results of runs, and what is not the same in those of two ways.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,30 +6,58 @@ use std::fmt;
 /// What became of each test.
 pub(crate) type Results = BTreeMap<String, Status>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// From best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     Passed,
-    Failed,
     Skipped,
+    Failed,
 }
 
-/// A test that ended differently. `None`: it was not run.
+/// What came of a suite once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) results: Results,
+    /// Why some tests may be missing: it did not run to its end.
+    pub(crate) fault: Option<String>,
+}
+
+/// A test that ended through the proxy as it never did directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) test: String,
-    pub(crate) direct: Option<Status>,
-    pub(crate) through: Option<Status>,
+    direct: Endings,
+    through: Endings,
 }
 
-impl fmt::Display for Difference {
+/// How it ended in each run, no ending twice. `None`: it was not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Endings(Vec<Option<Status>>);
+
+impl Endings {
+    fn of(test: &str, runs: &[Run]) -> Self {
+        let mut endings: Vec<_> = runs.iter().map(|run| run.results.get(test).copied()).collect();
+        endings.sort();
+        endings.dedup();
+        Self(endings)
+    }
+}
+
+impl fmt::Display for Endings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |status| match status {
+        let words = self.0.iter().map(|ending| match ending {
             Some(Status::Passed) => "passed",
             Some(Status::Failed) => "failed",
             Some(Status::Skipped) => "skipped",
             None => "not run",
-        };
-        write!(f, "{}: directly {}, through the proxy {}", self.test, word(self.direct), word(self.through))
+        });
+        f.write_str(&words.collect::<Vec<_>>().join(" or "))
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: directly {}, through the proxy {}", self.test, self.direct, self.through)
     }
 }
 
@@ -44,25 +72,24 @@ pub(crate) fn read(text: &str) -> Results {
             "skip" => Status::Skipped,
             _ => Status::Failed,
         };
-        let have = results.entry(name.to_owned()).or_insert(status);
-        if status == Status::Failed {
-            *have = status;
-        }
+        let worst = results.entry(name.to_owned()).or_insert(status);
+        *worst = status.max(*worst);
     }
     results
 }
 
-pub(crate) fn differences(direct: &Results, through: &Results) -> Vec<Difference> {
-    let mut names: Vec<&String> = direct.keys().chain(through.keys()).collect();
+/// Every test that ended through the proxy, in any run, as it did directly in none. A test that is not the same twice
+/// directly may be as changeable through the proxy.
+pub(crate) fn differences(direct: &[Run], through: &[Run]) -> Vec<Difference> {
+    let mut names: Vec<&String> = direct.iter().chain(through).flat_map(|run| run.results.keys()).collect();
     names.sort();
     names.dedup();
-    let differ = names.into_iter().filter(|name| direct.get(*name) != through.get(*name));
-    let difference = |name: &String| Difference {
-        test: name.clone(),
-        direct: direct.get(name).copied(),
-        through: through.get(name).copied(),
+    let difference = |name: &String| {
+        let (direct, through) = (Endings::of(name, direct), Endings::of(name, through));
+        let known = through.0.iter().all(|ending| direct.0.contains(ending));
+        (!known).then(|| Difference { test: name.clone(), direct, through })
     };
-    differ.map(difference).collect()
+    names.into_iter().filter_map(difference).collect()
 }
 
 pub(crate) fn count(results: &Results, status: Status) -> usize {

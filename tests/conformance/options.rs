@@ -1,7 +1,5 @@
 //! What to run: the command line.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use pointsman::flavour::Flavour;
@@ -21,10 +19,10 @@ pub(crate) struct Options {
     /// The servers' flavour; both in turn where none is named.
     #[arg(long, value_enum, value_delimiter = ',')]
     flavour: Vec<FlavourName>,
-    /// Write the table to this file too.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) write: Option<PathBuf>,
-    /// How long a suite may run once, in seconds; what runs then is ended, and its tests are missing.
+    /// Put what comes of it into CONFORMANCE.md; what is not run stays there as it is.
+    #[arg(long)]
+    pub(crate) record: bool,
+    /// How long a suite may run once, in seconds; what runs then is ended.
     #[arg(long, default_value_t = 900)]
     pub(crate) limit: u64,
     /// Start servers and proxies, say where they are, and wait.

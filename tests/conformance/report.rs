@@ -1,158 +1,103 @@
-//! The table of CONFORMANCE.md.
+//! What came of a suite, and what of it must not be.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
+use std::fmt;
 
-use anyhow::Result;
 use pointsman::flavour::Flavour;
 
-use crate::compare::{self, Difference, Results, Status};
-use crate::options::Options;
+use crate::accepted::{Accepted, END, SOURCES};
+use crate::compare::{self, Run};
 use crate::stage::Way;
-use crate::suite::Suite;
-
-#[derive(Default)]
-pub(crate) struct Report {
-    pub(crate) rows: Vec<Row>,
-}
 
 /// One suite on one flavour.
 pub(crate) struct Row {
-    what: &'static str,
-    flavour: Flavour,
+    /// As in `accepted.txt`.
+    pub(crate) suite: &'static str,
+    /// The same for people.
+    pub(crate) what: &'static str,
     pub(crate) version: String,
+    pub(crate) flavour: Flavour,
+    /// Name and version of the servers.
+    pub(crate) servers: String,
     /// Why it could not be run.
     pub(crate) missing: Option<String>,
-    pub(crate) direct: Results,
-    pub(crate) through: Vec<Through>,
+    /// Each run of it to the primary; more than one where there was something to be made sure of.
+    pub(crate) direct: Vec<Run>,
+    /// Each run of it through the proxy.
+    pub(crate) through: Vec<(Way, Vec<Run>)>,
 }
 
-/// The same suite through the proxy.
-pub(crate) struct Through {
-    way: Way,
-    results: Results,
-    accepted: usize,
-    unexplained: Vec<Difference>,
-}
-
-impl Through {
-    pub(crate) fn new(
-        way: Way,
-        results: Results,
-        found: Vec<Difference>,
-        is_accepted: impl Fn(&str) -> bool,
-    ) -> Self {
-        let all = found.len();
-        let unexplained: Vec<Difference> =
-            found.into_iter().filter(|difference| !is_accepted(&difference.test)).collect();
-        Self { way, results, accepted: all - unexplained.len(), unexplained }
-    }
+/// What is not as it should be, or is accepted.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    way: Option<Way>,
+    /// Or what `accepted.txt` has in a test's place.
+    test: String,
+    text: String,
 }
 
 impl Row {
-    pub(crate) fn new(suite: &Suite, flavour: Flavour) -> Self {
-        Self {
-            what: suite.what,
-            flavour,
-            version: String::new(),
-            missing: None,
-            direct: Results::new(),
-            through: Vec::new(),
+    pub(crate) fn new(suite: &'static str, what: &'static str, flavour: Flavour, servers: String) -> Self {
+        let (version, missing) = (String::new(), None);
+        Self { suite, what, version, flavour, servers, missing, direct: Vec::new(), through: Vec::new() }
+    }
+
+    /// Everything that was found, accepted or not.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        if let Some(why) = &self.missing {
+            return vec![Finding { way: None, test: SOURCES.to_owned(), text: why.clone() }];
         }
+        let mut findings: Vec<Finding> = faults(Way::Direct, &self.direct).collect();
+        for (way, runs) in &self.through {
+            findings.extend(faults(*way, runs));
+            let differences = compare::differences(&self.direct, runs);
+            findings.extend(differences.into_iter().map(|difference| Finding {
+                way: Some(*way),
+                text: difference.to_string(),
+                test: difference.test,
+            }));
+        }
+        findings
+    }
+
+    /// Why it may be so, if it may.
+    pub(crate) fn reason(&self, accepted: &Accepted<'static>, finding: &Finding) -> Option<&'static str> {
+        accepted.reason(self.suite, self.flavour, &finding.test)
+    }
+
+    /// What is not accepted.
+    pub(crate) fn problems(&self, accepted: &Accepted<'static>) -> impl Iterator<Item = Finding> {
+        self.findings().into_iter().filter(|finding| self.reason(accepted, finding).is_none())
     }
 }
 
-impl Report {
-    /// A suite that ran nothing shows nothing.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.rows.iter().all(|row| {
-            row.missing.is_some()
-                || !row.direct.is_empty() && row.through.iter().all(|through| through.unexplained.is_empty())
-        })
+/// Runs that did not come to their end. One that ran nothing shows nothing.
+fn faults(way: Way, runs: &[Run]) -> impl Iterator<Item = Finding> {
+    runs.iter().filter_map(move |run| {
+        let nothing = || run.results.is_empty().then(|| "no test at all".to_owned());
+        let text = run.fault.clone().or_else(nothing)?;
+        Some(Finding { way: Some(way), test: END.to_owned(), text })
+    })
+}
+
+impl Finding {
+    pub(crate) fn way(&self) -> Option<Way> {
+        self.way
     }
 
-    pub(crate) fn publish(&self, options: &Options) -> Result<()> {
-        let text = self.text();
-        let _ = io::stdout().write_all(text.as_bytes());
-        if let Some(path) = &options.write {
-            fs::write(path, text)?;
-        }
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        let mut text = HEAD.to_owned();
-        for row in &self.rows {
-            row.push(&mut text);
-        }
-        let missing: Vec<&Row> = self.rows.iter().filter(|row| row.missing.is_some()).collect();
-        if !missing.is_empty() {
-            text.push_str("\nLeft out, because the sources cannot be had:\n\n");
-            for row in missing {
-                let why = row.missing.as_deref().unwrap_or_default();
-                let _ = writeln!(text, "- {}, {}: {why}", row.what, row.flavour);
-            }
-        }
-        self.push_differences(&mut text);
-        text
-    }
-
-    fn push_differences(&self, text: &mut String) {
-        text.push_str("\n## Unexplained differences\n\n");
-        let mut any = false;
-        for row in &self.rows {
-            for through in &row.through {
-                for difference in &through.unexplained {
-                    any = true;
-                    let _ = writeln!(text, "- {}, {}, {}: {difference}", row.what, row.flavour, through.way);
-                }
-            }
-        }
-        if !any {
-            text.push_str("None.\n");
-        }
+    /// Whether it is about a test, and not about the suite.
+    pub(crate) fn is_difference(&self) -> bool {
+        self.test != SOURCES && self.test != END
     }
 }
 
-impl Row {
-    fn push(&self, text: &mut String) {
-        if self.missing.is_some() {
-            return;
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(way) = self.way {
+            write!(f, "{way}: ")?;
         }
-        for through in &self.through {
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-                self.what,
-                self.version,
-                self.flavour,
-                through.way,
-                self.direct.len(),
-                counts(&self.direct),
-                counts(&through.results),
-                through.unexplained.len(),
-                through.accepted
-            );
+        if !self.is_difference() {
+            write!(f, "{}: ", self.test)?;
         }
+        f.write_str(&self.text)
     }
 }
-
-fn counts(results: &Results) -> String {
-    let count = |status| compare::count(results, status);
-    format!("{} / {} / {}", count(Status::Passed), count(Status::Failed), count(Status::Skipped))
-}
-
-const HEAD: &str = "\
-# Conformance
-
-What drivers' own tests say directly and through Pointsman: a primary, two replicas, `consistency = \"session\"`.
-`make conformance OPTIONS=\"--write CONFORMANCE.md\"` writes this page.
-
-*shared*: the proxy as it is by default. *fresh*: `pool.reuse = false`, a new server connection for every statement
-that permits it. Results are passed / failed / skipped. Tests that fail directly too fail by the age of the suite or
-of the server. Accepted differences are in `tests/conformance/accepted.txt`, each with its reason.
-
-| suite | version | servers | mode | tests | directly | through | differences | accepted |
-|---|---|---|---|---|---|---|---|---|
-";

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use mysql_async::Conn;
@@ -66,6 +67,27 @@ impl Stage {
             Way::Shared => self.shared.running.front.port(),
             Way::Fresh => self.fresh.running.front.port(),
         }
+    }
+
+    /// Name and version of the servers.
+    pub(crate) fn servers(&self) -> String {
+        let name = match self.cluster.flavour() {
+            Flavour::MySql => "MySQL",
+            Flavour::MariaDb => "MariaDB",
+        };
+        let text = &self.cluster.programs.version_text;
+        format!("{name} {}", text.split('-').next().unwrap_or(text))
+    }
+
+    /// Copies the servers' error logs to where they outlive them.
+    pub(crate) fn keep_logs(&self) -> Result<PathBuf> {
+        let folder = playground::cache().join("conformance/logs");
+        fs::create_dir_all(&folder)?;
+        for server in self.cluster.servers() {
+            let name = format!("{}-{}.log", self.cluster.flavour(), server.name);
+            fs::copy(server.error_log(), folder.join(name))?;
+        }
+        Ok(folder)
     }
 
     /// The servers as no suite has seen them, on every replica too.

@@ -12,7 +12,7 @@ use pointsman::config::{Config, PrimaryReads, Secret, Server, User, settings};
 use pointsman::flavour::Version;
 use pointsman::route::{Because, SessionState, Spread};
 use pointsman::serve::Activity;
-use pointsman::sql::{self, Catalog, Charset, Dialect, Judge, PinCause, PinSet, Statement};
+use pointsman::sql::{self, Catalog, Dialect, Judge, PinCause, PinSet, Statement};
 use pointsman::topology::events::{Event, EventKind};
 use pointsman::topology::{self, Epoch, Exclusion, Role, ServerId, Snapshot, Standing};
 
@@ -128,12 +128,7 @@ pub(crate) fn config() -> Config {
 }
 
 fn judge(text: &str, schema: Option<&str>) -> sql::Judged {
-    let dialect = Dialect {
-        version: Version::parse("8.4.5"),
-        ansi_quotes: false,
-        no_backslash_escapes: false,
-        charset: Charset::AsciiSafe,
-    };
+    let dialect = Dialect::plain(Version::parse("8.4.5"));
     Judge::new(16).judge(text.as_bytes(), &dialect, schema, &Catalog::default())
 }
 

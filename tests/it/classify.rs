@@ -118,12 +118,7 @@ impl Scene {
         let version = Version { flavour: Flavour::MySql, number: 90_704 };
         Self {
             judge: Judge::new(1000),
-            dialect: Dialect {
-                version,
-                ansi_quotes: false,
-                no_backslash_escapes: false,
-                charset: Charset::AsciiSafe,
-            },
+            dialect: Dialect::plain(version),
             schema: None,
             routines: Vec::new(),
             views: Vec::new(),

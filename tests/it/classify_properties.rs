@@ -10,12 +10,7 @@ use proptest::sample::select;
 
 fn dialect(flavour: Flavour) -> Dialect {
     let number = if flavour == Flavour::MySql { 90_704 } else { 101_119 };
-    Dialect {
-        version: Version { flavour, number },
-        ansi_quotes: false,
-        no_backslash_escapes: false,
-        charset: Charset::AsciiSafe,
-    }
+    Dialect::plain(Version { flavour, number })
 }
 
 fn judge(text: &[u8], dialect: &Dialect) -> Judged {

@@ -21,9 +21,30 @@ fn help_names_every_command_and_exit_code() {
 
 #[test]
 fn a_wrong_command_line_is_2() {
-    for arguments in [&[][..], &["run"], &["frobnicate"], &["playground", "--replicas", "99"]] {
+    for arguments in [
+        &[][..],
+        &["run"],
+        &["frobnicate"],
+        &["playground", "--replicas", "99"],
+        &["playground", "--port", "65535"],
+    ] {
         assert_eq!(pointsman(arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn the_playground_says_at_once_that_its_port_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let output = pointsman(&["playground", "--port", &port.to_string()]);
+    assert_eq!(output.status.code(), Some(3));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.contains(&format!("cannot listen on 127.0.0.1:{port}; choose another with --port")),
+        "{words}"
+    );
+    // No server was started, or its line would be there.
+    assert_eq!(stdout(&output), "");
 }
 
 #[test]

@@ -15,11 +15,7 @@ use crate::load::{eventually, refusal};
 use crate::through::Proxy;
 use crate::writers::{Writers, named};
 
-both![
-    killed_primary_is_replaced_and_returns_as_a_replica,
-    frozen_primary_is_replaced_and_its_late_answers_count_for_nothing,
-    sessions_live_through_a_promotion,
-];
+both![primary_crash, primary_hang, sessions_live_through_a_promotion,];
 
 /// A cluster whose commits wait for a replica, with a proxy that may promote before it.
 pub(crate) async fn rig(flavour: Flavour, change: impl FnOnce(&mut Config)) -> Result<(Cluster, Proxy)> {
@@ -50,7 +46,7 @@ async fn is_lossless(proxy: &Proxy) -> Result<()> {
     .with_context(|| format!("{:?}", lead.shown().class))
 }
 
-async fn killed_primary_is_replaced_and_returns_as_a_replica(flavour: Flavour) -> Result<()> {
+async fn primary_crash(flavour: Flavour) -> Result<()> {
     let (cluster, proxy) = rig(flavour, |_| {}).await?;
     is_lossless(&proxy).await?;
     let writers = Writers::start(&proxy, 8).await?;
@@ -125,7 +121,7 @@ async fn same_rows(cluster: &Cluster, primary: &str, at_least: usize) -> Result<
     Ok(())
 }
 
-async fn frozen_primary_is_replaced_and_its_late_answers_count_for_nothing(flavour: Flavour) -> Result<()> {
+async fn primary_hang(flavour: Flavour) -> Result<()> {
     let (cluster, proxy) = rig(flavour, |_| {}).await?;
     is_lossless(&proxy).await?;
     let writers = Writers::start(&proxy, 8).await?;

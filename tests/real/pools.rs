@@ -30,9 +30,7 @@ async fn a_variable_the_server_lacks_is_not_tracked(flavour: Flavour) -> Result<
     for _ in 0..2 {
         let mut lease = pool.checkout(&wanted).await?;
         assert_eq!(lease.ask_number(b"SELECT @@session_track_state_change").await?, 1);
-        lease.forget_diagnostics().await?;
-        assert_eq!(lease.ask_number(b"SELECT @@session_track_state_change").await?, 1);
-        lease.release_clean();
+        lease.release_after_reset();
     }
     Ok(())
 }
@@ -42,18 +40,19 @@ async fn a_reset_keeps_the_character_set_of_the_schema(flavour: Flavour) -> Resu
     let cluster = shared(flavour).await?;
     schema(cluster, "pool_reset").await?.query_drop("ALTER DATABASE pool_reset CHARACTER SET latin2").await?;
     let (pool, wanted) = pool(cluster, Some("pool_reset"))?;
-    let mut lease = pool.checkout(&wanted).await?;
     for _ in 0..2 {
+        let mut lease = pool.checkout(&wanted).await?;
         let is_latin2 = lease.ask_number(b"SELECT @@character_set_database = 'latin2'").await?;
         assert_eq!(is_latin2, 1);
-        lease.forget_diagnostics().await?;
+        lease.release_after_reset();
     }
     Ok(())
 }
 
-/// A pool before the primary, and what a session of APP asks of it.
+/// A pool of one connection before the primary, and what a session of APP asks of it.
 fn pool(cluster: &Cluster, schema: Option<&str>) -> Result<(Arc<Pool>, Wanted)> {
-    let config = Config::default();
+    let mut config = Config::default();
+    config.pool.max_per_server = 1;
     let target = Target {
         address: cluster.primary.address().into(),
         tls: Arc::new(BackendTlsSetup::load(&config.cluster.tls)?),

@@ -27,6 +27,7 @@ both![
     unknown_schema_is_refused,
     local_files_are_loaded,
     vanished_client_has_its_query_killed,
+    vanished_client_has_its_write_finished,
     vanished_clients_do_not_wait_for_each_other,
     sessions_are_killed_by_the_proxys_numbers,
     hostile_bytes_harm_nobody,
@@ -335,6 +336,22 @@ async fn vanished_client_has_its_query_killed(flavour: Flavour) -> Result<()> {
         })
         .await?;
     }
+    Ok(())
+}
+
+/// As on one server: what it has begun to write, it writes.
+async fn vanished_client_has_its_write_finished(flavour: Flavour) -> Result<()> {
+    let (cluster, proxy) = (shared(flavour).await?, shared_proxy(flavour).await?);
+    let mut other = schema(cluster, "vanished").await?;
+    other.query_drop("CREATE TABLE t (n INT)").await?;
+    let mut client = raw(proxy, "app").await?;
+    let insert = "INSERT INTO vanished.t VALUES (SLEEP(2))";
+    client.send(&query(insert)).await?;
+    eventually("it is being worked on", || async { Ok(at_work(cluster, insert).await? == 1) }).await?;
+    drop(client);
+    eventually("it is done", || async { Ok(at_work(cluster, insert).await? == 0) }).await?;
+    let rows: Option<u64> = other.query_first("SELECT COUNT(*) FROM vanished.t").await?;
+    assert_eq!(rows, Some(1));
     Ok(())
 }
 

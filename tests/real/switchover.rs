@@ -13,9 +13,9 @@ use crate::clusters::both;
 use crate::failover::{replaced, rig};
 use crate::writers::{Writers, named};
 
-both![switchover_pauses_and_does_not_fail];
+both![switchover];
 
-async fn switchover_pauses_and_does_not_fail(flavour: Flavour) -> Result<()> {
+async fn switchover(flavour: Flavour) -> Result<()> {
     let (cluster, proxy) = rig(flavour, |config| config.failover.mode = FailoverMode::Manual).await?;
     let lead = proxy.running.lead.clone().context("it may promote")?;
     let writers = Writers::paced(&proxy, 16, Duration::from_millis(100)).await?;

@@ -39,6 +39,8 @@ pub struct Coordinator {
     held: Option<Hold>,
     /// What clients of this process were told is done.
     acknowledged: History,
+    /// Servers that are left out for what they have and the primary lacks.
+    errant: Vec<(ServerId, String)>,
     /// The primary and the epoch that the journal knows.
     recorded: Option<(ServerId, u64)>,
     /// What the last decision was, where it was to wait.
@@ -88,6 +90,7 @@ impl Coordinator {
             semi_sync: None,
             held: None,
             acknowledged: History::default(),
+            errant: Vec::new(),
             recorded: None,
             waits: None,
             current: None,
@@ -194,9 +197,18 @@ impl Coordinator {
         decide::decide(view, &Context { order: Some(order), ..self.context(0, leads, view.now) })
     }
 
-    /// Servers with transactions that the primary lacks.
-    pub fn quarantined(&self, view: &View<'_>) -> Vec<(Arc<str>, String)> {
-        repair::quarantined(view, &self.context(0, true, view.now))
+    /// Servers with transactions that the primary lacks, and these.
+    pub fn quarantined(&self) -> impl Iterator<Item = (Arc<str>, String)> {
+        self.errant.iter().map(|(id, errant)| (Arc::clone(&self.names[usize::from(id.0)]), errant.clone()))
+    }
+
+    /// What cannot be told at this moment is as it was: else it would be news again at every second look.
+    fn note_errant(&mut self, view: &View<'_>) {
+        let lost = repair::lost(view, &self.context(0, true, view.now));
+        let before = std::mem::take(&mut self.errant);
+        let known = |id| before.iter().find(|(known, _)| *known == id).map(|(_, errant)| errant.clone());
+        let told = lost.into_iter().filter_map(|(id, errant)| Some((id, errant.or_else(|| known(id))?)));
+        self.errant = told.filter(|(_, errant)| !errant.is_empty()).collect();
     }
 
     /// The next step. `busy` is how many connections to the old primary sessions hold.
@@ -206,6 +218,7 @@ impl Coordinator {
         {
             self.class = Some(durability::class(view, primary));
         }
+        self.note_errant(view);
         decide::decide(view, &self.context(busy, leads, view.now))
     }
 

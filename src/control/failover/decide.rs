@@ -440,6 +440,15 @@ fn followers(view: &View<'_>, plan: &Plan, new: &Member<'_>) -> Vec<Step> {
     others.filter_map(step).filter(|step| plan.tries(step) < TRIES_MAX).collect()
 }
 
+/// Whether it follows the new primary, or will when it has applied what it received.
+fn may_acknowledge(member: &Member<'_>, new: &Member<'_>) -> bool {
+    let all = || member.received_or_executed().zip(new.executed());
+    let will_follow = || {
+        member.is_read_only() && all().is_some_and(|(all, have)| !member.is_drained() && have.contains(&all))
+    };
+    member.id != new.id && (member.source == Some(new.id) || will_follow())
+}
+
 /// A primary whose commits wait needs somebody to wait for before it takes writes.
 fn await_acknowledger(
     view: &View<'_>,
@@ -453,9 +462,7 @@ fn await_acknowledger(
     }
     let why = WhyNot::NoAcknowledger { server: view.name(new.id) };
     let age = view.now.saturating_duration_since(plan.since);
-    let old = (plan.kind == Kind::Switchover).then_some(&plan.from);
-    let others = plan.members.iter().chain(old).filter(|id| **id != new.id);
-    let nobody = !others.map(|id| view.member(*id)).any(|member| member.answered);
+    let nobody = !view.members.iter().any(|member| member.answered && may_acknowledge(member, new));
     if context.policy.allow_degraded && (age > ACKNOWLEDGER_WAIT || nobody) {
         return Some(once_more(view, plan, Step { server: new.id, what: What::StopWaiting }));
     }

@@ -264,6 +264,7 @@ fn source_side(text: &str) -> Option<SourceSide> {
         timeout: Duration::from_millis(next()?),
         wanted: u32::try_from(next()?).ok()?,
         clients: 0,
+        waiting: 0,
     })
 }
 

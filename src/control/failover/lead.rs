@@ -299,14 +299,12 @@ impl Lead {
     }
 
     /// What people should know of.
-    pub(in crate::control) fn problems(&self, judge: &Judge) -> Vec<Problem> {
+    pub(in crate::control) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         problems.extend(self.journal_failed.clone().map(Problem::JournalFailed));
         problems.extend(self.coordinator.waits().cloned().map(Problem::NoFailover));
-        if let Some(view) = judge.view(&self.preferences, Instant::now()) {
-            let errant = self.coordinator.quarantined(&view).into_iter();
-            problems.extend(errant.map(|(server, transactions)| Problem::Errant { server, transactions }));
-        }
+        let errant = self.coordinator.quarantined();
+        problems.extend(errant.map(|(server, transactions)| Problem::Errant { server, transactions }));
         problems
     }
 

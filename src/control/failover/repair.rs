@@ -1,6 +1,5 @@
 //! What is put right outside any change of primary: who writes and should not, who follows the wrong server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{Context, Decision, Mode};
@@ -8,12 +7,18 @@ use super::step::{Step, What};
 use super::view::{Member, View};
 use crate::control::observation::Channel;
 use crate::gtid::History;
+use crate::topology::ServerId;
 
 /// From one attempt at a repair to the next.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long no commit must have come through before one is helped.
+const CANARY_AFTER: Duration = Duration::from_secs(3);
 
 /// Repairs that may be made now. A cluster on which nothing was promoted from here is left as it is.
 pub(super) fn repair(view: &View<'_>, context: &Context<'_>) -> Decision {
+    if let Some(canary) = canary(view, context) {
+        return Decision::Run(vec![canary]);
+    }
     let Some(primary) = view.primary.filter(|_| context.has_promoted) else { return Decision::Rest };
     let due = |step: &Step| {
         let last = context.repairs.iter().find(|(tried, _)| tried == step);
@@ -30,11 +35,27 @@ pub(super) fn repair(view: &View<'_>, context: &Context<'_>) -> Decision {
     if steps.is_empty() { Decision::Rest } else { Decision::Run(steps) }
 }
 
+/// Commits wait although replicas listen: their acknowledgements were lost with a connection, and no replica sends one
+/// again for what it has. Where every client waits, no write comes whose acknowledgement would count for all. This one
+/// does; each is sent after twice the time of the one before, because it may itself wait.
+fn canary(view: &View<'_>, context: &Context<'_>) -> Option<Step> {
+    let primary = view.member(view.primary.filter(|_| context.policy.mode == Mode::Automatic)?);
+    let since = primary.stalled.filter(|_| primary.answered && !primary.is_read_only())?;
+    let source = primary.facts?.semi_sync.source.as_ref()?;
+    let step = Step { server: primary.id, what: What::Canary };
+    let last = context.repairs.iter().find(|(tried, at)| *tried == step && *at > since);
+    let waited = last.map_or(CANARY_AFTER, |(_, at)| 2 * at.saturating_duration_since(since));
+    let is_due = view.now.saturating_duration_since(since) >= waited;
+    (is_due && source.clients >= source.wanted).then_some(step)
+}
+
 fn repair_of(primary: &Member<'_>, member: &Member<'_>) -> Option<Step> {
     if !member.is_read_only() {
         return Some(Step { server: member.id, what: What::Quarantine });
     }
-    let is_lost = member.top != Some(primary.id) || should_acknowledge(primary, member);
+    // A plan that is over has stopped it, and it hangs on another that came back.
+    let is_left_stopped = member.source != Some(primary.id) && member.is_stopped();
+    let is_lost = member.top != Some(primary.id) || is_left_stopped || should_acknowledge(primary, member);
     if !is_lost || !primary.answered || !member.is_drained() || !errant(primary, member)?.is_empty() {
         return None;
     }
@@ -90,16 +111,13 @@ fn errant(primary: &Member<'_>, member: &Member<'_>) -> Option<History> {
     Some(member.received_or_executed()?.subtract(have))
 }
 
-/// Servers that hang on nothing because they have transactions that the primary lacks, with these.
-pub(super) fn quarantined(view: &View<'_>, context: &Context<'_>) -> Vec<(Arc<str>, String)> {
+/// Servers that hang on nothing, with the transactions that the primary lacks; `None` where that cannot be told yet.
+pub(super) fn lost(view: &View<'_>, context: &Context<'_>) -> Vec<(ServerId, Option<String>)> {
     let Some(primary) = view.primary.filter(|_| context.has_promoted) else { return Vec::new() };
     let primary = view.member(primary);
-    let lost = |member: &&Member<'_>| {
+    let is_lost = |member: &&Member<'_>| {
         member.id != primary.id && member.facts.is_some() && member.top != Some(primary.id)
     };
-    let own = |member: &Member<'_>| {
-        let errant = errant(primary, member).filter(|errant| !errant.is_empty())?;
-        Some((Arc::clone(&member.name), errant.to_string()))
-    };
-    view.members.iter().filter(lost).filter_map(own).collect()
+    let lost = view.members.iter().filter(is_lost);
+    lost.map(|member| (member.id, errant(primary, member).map(|errant| errant.to_string()))).collect()
 }

@@ -67,6 +67,11 @@ pub fn statements(what: &What, facts: &Facts, source: Option<&Source<'_>>) -> Ve
             source.map(|source| follow(facts, source, *acknowledges)).unwrap_or_default()
         }
         What::CloseWrites => vec![close(version)],
+        // Both go to the binary log, and the control account may: it has RELOAD.
+        What::Canary => match version.flavour {
+            Flavour::MySql => vec!["FLUSH OPTIMIZER_COSTS".to_owned()],
+            Flavour::MariaDb => vec!["FLUSH QUERY CACHE".to_owned()],
+        },
         What::Quarantine => {
             let mut statements = stop_waiting(facts);
             statements.push(close(version));

@@ -48,6 +48,8 @@ pub enum What {
     /// As `CloseWrites`, of a server that is no primary any more: commits that still wait for acknowledgements
     /// are let go. Their clients have been cut off, so that nobody takes them for done.
     Quarantine,
+    /// A write that changes nothing. Its acknowledgement counts for every commit before it.
+    Canary,
 }
 
 /// What became of a step.
@@ -75,6 +77,7 @@ impl What {
             What::Follow { .. } => "follow",
             What::CloseWrites => "close_writes",
             What::Quarantine => "quarantine",
+            What::Canary => "canary",
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Member<'v> {
     pub asked: Option<Instant>,
     /// When the server was started, to the second.
     pub started: Option<Instant>,
+    /// Since when commits wait on it for acknowledgements, and none came through.
+    pub stalled: Option<Instant>,
     /// Whom of the cluster it replicates from directly.
     pub source: Option<ServerId>,
     /// The head of the chain it hangs on, itself if it follows nobody.

@@ -13,15 +13,7 @@ fn known(needs: Needs, len: usize) -> Text {
         environment: Settings::default(),
         variables: None,
     };
-    let inner = Statement {
-        kind: Kind::Select,
-        access: Access::Read,
-        pins: PinSet::EMPTY,
-        unpins: PinSet::EMPTY,
-        needs,
-        effect: None,
-        digest: "select ?".into(),
-    };
+    let inner = Statement { needs, ..Statement::bare(Kind::Select, Access::Read, "select ?") };
     let judged = Judged { statement: Arc::new(inner), hint: None, consistency: None };
     Text::Known(Arc::new(KnownText { statement: Arc::new(statement), text: vec![b' '; len].into(), judged }))
 }

@@ -1,12 +1,5 @@
-# DBD::mysql, Debian's source package, built against the client library of the machine.
+# DBD::mysql: connections, statements of both kinds, every attribute of a handle.
 # shellcheck source-path=SCRIPTDIR source=../common.sh
 source "$HERE/common.sh"
 
-case "$1" in
-    fetch)
-        version="$(debian_source libdbd-mysql-perl)"
-        perl_build DBD::mysql
-        echo "$version"
-        ;;
-    run) perl_run DBI_DSN="DBI:mysql:database=$SCHEMA;host=$HOST;port=$PORT" DBI_USER="$DBUSER" DBI_PASS="$DBPASSWORD" ;;
-esac
+perl_suite "$1" libdbd-mysql-perl DBD::mysql mysql

@@ -4,18 +4,18 @@ source "$HERE/common.sh"
 
 case "$1" in
     fetch)
+        languages venv
+        venv pytest cryptography
         sdist PyMySQL 0.10.1
-        venv pytest cryptography >/dev/null
         ;;
     run)
         cat >src/pymysql/tests/databases.json <<END
 [{"host": "$HOST", "port": $PORT, "user": "$DBUSER", "passwd": "$DBPASSWORD", "database": "test1", "use_unicode": true, "local_infile": true},
  {"host": "$HOST", "port": $PORT, "user": "$DBUSER", "passwd": "$DBPASSWORD", "database": "test2"}]
 END
-        PORT="$PORT" venv/bin/python "$HERE/schemas.py" src test1 test2
+        venv/bin/python "$HERE/schemas.py" src test1 test2
         cd src
-        ../venv/bin/python -m pytest -rA -q -p no:cacheprovider --junit-xml=../junit.xml pymysql/tests || true
-        cd ..
-        results junit <junit.xml
+        runner 1 ../venv/bin/python -m pytest -rA -q -p no:cacheprovider --junit-xml=../junit.xml pymysql/tests
+        results junit <../junit.xml
         ;;
 esac

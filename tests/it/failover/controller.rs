@@ -216,6 +216,8 @@ pub(super) struct Stage<'s> {
     pub(super) wall: u64,
     /// Whether faults happen.
     pub(super) faults: bool,
+    /// The process is killed when the journal has so many lines.
+    pub(super) killed_at: Option<usize>,
     pub(super) violations: &'s mut Vec<String>,
     pub(super) verbose: Option<&'s mut String>,
 }
@@ -229,6 +231,10 @@ impl Stage<'_> {
 
     fn may_be_killed(&mut self) -> Result<(), Killed> {
         if self.faults && self.chance.one_in(60) {
+            self.tell("the controller is killed");
+            return Err(Killed);
+        }
+        if self.killed_at.is_some_and(|lines| self.disk.lines().count() >= lines) {
             self.tell("the controller is killed");
             return Err(Killed);
         }

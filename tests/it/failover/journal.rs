@@ -27,6 +27,7 @@ fn records() -> Vec<Record> {
             waits_for_none: true,
             wanted: 1,
             clients: 0,
+            waiting: 0,
         }),
         baseline: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".to_owned(),
         floor: String::new(),

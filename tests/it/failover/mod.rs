@@ -4,4 +4,5 @@ mod chance;
 mod controller;
 mod journal;
 mod run;
+mod scenarios;
 mod world;

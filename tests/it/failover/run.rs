@@ -88,23 +88,25 @@ fn play(seed: u64, wrong: Option<Wrong>, verbose: bool) -> Played {
     game.end()
 }
 
-struct Game {
-    world: World,
+pub(super) struct Game {
+    pub(super) world: World,
     chance: Chance,
-    controller: Option<Controller>,
-    disk: String,
+    pub(super) controller: Option<Controller>,
+    pub(super) disk: String,
+    /// The controller is killed when its journal has so many lines.
+    pub(super) killed_at: Option<usize>,
     wrong: Option<Wrong>,
     wall: u64,
     /// By the wall's clock the journal may be wrong about time after that.
     jumped: bool,
-    acknowledged: BTreeSet<Txn>,
+    pub(super) acknowledged: BTreeSet<Txn>,
     /// Who was written to in which epoch.
     writers: BTreeMap<u64, usize>,
     last_acknowledged: usize,
-    moments: usize,
+    pub(super) moments: usize,
     healed: Option<usize>,
-    violations: Vec<String>,
-    out: Option<String>,
+    pub(super) violations: Vec<String>,
+    pub(super) out: Option<String>,
 }
 
 impl Game {
@@ -112,15 +114,20 @@ impl Game {
         let mut chance = Chance::new(seed);
         let flavour = if chance.one_in(2) { Flavour::MySql } else { Flavour::MariaDb };
         let world = World::new(flavour, 2 + chance.below(3));
+        Self::before(world, chance, wrong, verbose)
+    }
+
+    pub(super) fn before(world: World, chance: Chance, wrong: Option<Wrong>, verbose: bool) -> Self {
         let mut out = verbose.then(String::new);
         if let Some(out) = &mut out {
-            let _ = writeln!(out, "{flavour}, {} servers", world.servers.len());
+            let _ = writeln!(out, "{}, {} servers", world.flavour, world.servers.len());
         }
         Self {
             world,
             chance,
             controller: None,
             disk: String::new(),
+            killed_at: None,
             wrong,
             wall: 1_700_000_000_000,
             jumped: false,
@@ -134,7 +141,7 @@ impl Game {
         }
     }
 
-    fn tell(&mut self, line: &str) {
+    pub(super) fn tell(&mut self, line: &str) {
         if let Some(out) = &mut self.out {
             let _ = writeln!(out, "{:>4} {line}", self.moments);
         }
@@ -225,7 +232,7 @@ impl Game {
         self.healed.is_some_and(|healed| self.last_acknowledged >= healed + 30)
     }
 
-    fn moment(&mut self, faults: bool) {
+    pub(super) fn moment(&mut self, faults: bool) {
         self.moments += 1;
         self.wall += STEP.as_millis() as u64;
         let waiting = self.world.tick(STEP, &mut self.chance);
@@ -294,6 +301,7 @@ impl Game {
             disk: &mut self.disk,
             wall,
             faults,
+            killed_at: self.killed_at,
             violations: &mut self.violations,
             verbose: self.out.as_mut(),
         };
@@ -362,12 +370,12 @@ impl Game {
             return false;
         };
         let Some(primary) = view.primary else { return false };
-        let left_out = controller.coordinator.quarantined(&view);
-        self.world.servers[usize::from(primary.0)].waits && left_out.len() + 1 == view.members.len()
+        let left_out = controller.coordinator.quarantined().count();
+        self.world.servers[usize::from(primary.0)].waits && left_out + 1 == view.members.len()
     }
 
     /// With everything healed, writes go on; or histories have parted by writes past the proxy, and it says so.
-    fn check_liveness(&mut self) {
+    pub(super) fn check_liveness(&mut self) {
         if self.last_acknowledged + 20 >= self.moments {
             return;
         }

@@ -21,6 +21,8 @@ pub(super) type Txn = (usize, u64);
 pub(super) struct Server {
     pub(super) alive: bool,
     pub(super) frozen: bool,
+    /// It takes no new connections.
+    pub(super) full: bool,
     pub(super) read_only: bool,
     /// In the order in which they were committed or applied.
     pub(super) log: Vec<Txn>,
@@ -29,6 +31,8 @@ pub(super) struct Server {
     pub(super) source: Option<usize>,
     pub(super) receives: bool,
     pub(super) applies: bool,
+    /// Its applier runs and gets nowhere: somebody holds a lock.
+    pub(super) held: bool,
     /// Commits wait for a replica.
     pub(super) waits: bool,
     pub(super) acknowledges: bool,
@@ -59,12 +63,14 @@ impl World {
         let server = |index: usize| Server {
             alive: true,
             frozen: false,
+            full: false,
             read_only: index > 0,
             log: vec![(0, 1)],
             relay: Vec::new(),
             source: (index > 0).then_some(0),
             receives: true,
             applies: true,
+            held: false,
             waits: index == 0,
             acknowledges: index > 0,
             boots_writable: index == 0,
@@ -176,7 +182,7 @@ impl World {
 
     fn apply(&mut self, index: usize, chance: &mut Chance) {
         let server = &mut self.servers[index];
-        if !server.applies {
+        if !server.applies || server.held {
             return;
         }
         let len = server.relay.len();
@@ -219,6 +225,9 @@ impl World {
         }
         if !server.alive {
             return fail(FailureKind::Refused, "connection refused");
+        }
+        if server.full {
+            return fail(FailureKind::TooManyConnections, "too many connections");
         }
         Ok(self.facts(index))
     }
@@ -269,6 +278,7 @@ impl World {
             waits_for_none: true,
             wanted: 1,
             clients: u32::try_from(clients).expect("few"),
+            waiting: u32::try_from(self.servers[index].pending.len()).expect("few"),
         }
     }
 
@@ -328,8 +338,14 @@ impl World {
 
     /// Does what a step does.
     pub(super) fn perform(&mut self, index: usize, what: &What) -> Result<(), &'static str> {
+        if *what == What::Canary {
+            let txn = (index, self.next);
+            self.next += 1;
+            self.servers[index].log.push(txn);
+        }
         let server = &mut self.servers[index];
         match what {
+            What::Canary => {}
             What::StopReceiver => server.receives = false,
             // Time passes elsewhere.
             What::Await { .. } => {}

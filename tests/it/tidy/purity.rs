@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "src/backend/user_variables.rs",
     "src/serve/carried.rs",
     "src/serve/login/decide.rs",
+    "src/serve/process_list.rs",
     "src/serve/refusal.rs",
     "src/serve/state.rs",
     "src/control/changes.rs",
