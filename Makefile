@@ -1,9 +1,9 @@
 # `make` prints this list. Anything longer than a line is a script or Rust.
-.PHONY: help play test check bench conformance drill bless fmt fuzz run deny
+.PHONY: help play test check bench bench-failover conformance drill bless fmt fuzz run deny
 CARGO ?= cargo
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 play: ## A primary, two replicas and Pointsman before them, now: what is missing is fetched and built; OPTIONS=--chaos
 	@scripts/need-toolchain && scripts/install-servers any && $(CARGO) run --locked --release -- playground $(OPTIONS)
@@ -16,6 +16,9 @@ check: ## What CI runs: formatting, lints, documentation, dependencies, every te
 
 bench: ## What the proxy costs, beside HAProxy, in half an hour; OPTIONS=--quick: in minutes; OPTIONS=--help: more
 	@scripts/need-toolchain && scripts/install-servers mysql && scripts/install-bench && $(CARGO) bench --locked --bench cluster -- $(OPTIONS)
+
+bench-failover: ## How long writes wait while the primary changes; OPTIONS=--help: more
+	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) bench --locked --bench failover -- $(OPTIONS)
 
 conformance: ## Drivers' own tests, directly and through the proxy; OPTIONS=--quick: the short ones; OPTIONS=--help: more
 	@scripts/need-toolchain && scripts/install-servers mariadb mysql && $(CARGO) run --locked --example conformance -- $(OPTIONS)

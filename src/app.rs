@@ -89,7 +89,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let admin_address = desk_port.as_ref().map(admin::Bound::address).transpose()?;
     let (control, outlook) = Control::new(&config.cluster, config.routing.max_lag);
     let house = Arc::new(house(&config, &outlook)?);
-    let (control, lead) = failover::equip(control, &config, &house.pools)?;
+    let (control, lead) = failover::equip(control, &config, &house)?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(control::run(control, shutdown.clone()));
     tasks.spawn(catalog::follow(outlook.catalog.clone(), Arc::clone(&house.catalog), house.pools.clone()));

@@ -3,11 +3,13 @@
 mod history;
 #[cfg(test)]
 mod history_tests;
+mod ledger;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use self::history::{History, Origin};
+pub use self::ledger::Ledger;
 use crate::flavour::Flavour;
 
 /// Transactions, by who first committed them.

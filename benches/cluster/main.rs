@@ -5,6 +5,8 @@ mod idle;
 mod machine;
 mod options;
 mod process;
+#[allow(dead_code, reason = "each program names its own part")]
+mod record;
 mod report;
 mod sysbench;
 mod tools;
@@ -225,7 +227,7 @@ fn publish(report: &Report, record: bool) -> Result<()> {
     fs::write(folder.join(format!("{name}.tsv")), report.samples())?;
     say(&format!("written to bench-results/{name}.md, every sample to bench-results/{name}.tsv"));
     if record {
-        fs::write(root.join("BENCHMARKS.md"), &text)?;
+        record::part(root, record::CLUSTER, &text)?;
         say("written to BENCHMARKS.md");
     }
     Ok(())

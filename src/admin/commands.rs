@@ -1,5 +1,7 @@
 //! The commands: what each is called, how it is written, what it does. HELP and the suggestions come from here.
 
+use std::time::Duration;
+
 use super::grammar::{Arguments, Reader, Unparsed};
 use super::table::Table;
 use super::tables;
@@ -73,15 +75,23 @@ pub enum Order {
     },
     /// Hand the primary over, or say what would be done.
     Switchover {
-        server: String,
+        server: Option<String>,
         rehearse: bool,
     },
     Failover {
         server: Option<String>,
         rehearse: bool,
     },
+    /// Nothing is to be promoted without being asked, for that time or until it is released.
+    HoldFailover {
+        lasts: Option<Duration>,
+    },
+    ReleaseFailover,
     ResetRoutes,
 }
+
+/// What is to last longer is to last until it is released.
+const HOLD_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 const fn command(
     name: &'static [&'static str],
@@ -207,15 +217,13 @@ pub(super) const ALL: &[Command] = &[
     ),
     command(
         &["SWITCHOVER"],
-        "SWITCHOVER TO server [DRY RUN]",
-        "The server becomes the primary, the primary its replica. Writes wait meanwhile; transactions that do not \
+        "SWITCHOVER [TO server] [DRY RUN]",
+        "The server, or the best of those that serve, becomes the primary, the primary its replica. Writes wait meanwhile; transactions that do not \
          end within failover.grace are rolled back. DRY RUN only says what would be done.",
         "SWITCHOVER TO replica-2",
         |reader| {
-            if !reader.word("TO") {
-                return Err(reader.wrong("TO is missing before the server"));
-            }
-            let server = reader.bare_name("the name of a server")?;
+            let named = reader.word("TO");
+            let server = if named { Some(reader.bare_name("the name of a server")?) } else { None };
             Ok(Request::Order(Order::Switchover { server, rehearse: dry_run(reader)? }))
         },
     ),
@@ -231,6 +239,21 @@ pub(super) const ALL: &[Command] = &[
             Ok(Request::Order(Order::Failover { server, rehearse: dry_run(reader)? }))
         },
     ),
+    command(
+        &["HOLD", "FAILOVER"],
+        "HOLD FAILOVER [FOR seconds]",
+        "Nothing is promoted without being asked, as during maintenance: for that time, or until RELEASE FAILOVER, \
+         restarts or not. SWITCHOVER and FAILOVER are obeyed. SHOW DURABILITY shows it.",
+        "HOLD FAILOVER FOR 600",
+        |reader| {
+            let lasts = reader.word("FOR").then(|| reader.number("how many seconds")).transpose()?;
+            let lasts = lasts.map(|seconds| Duration::from_secs(seconds as u64).min(HOLD_MAX));
+            Ok(Request::Order(Order::HoldFailover { lasts }))
+        },
+    ),
+    command(&["RELEASE", "FAILOVER"], "RELEASE FAILOVER", "Ends HOLD FAILOVER.", "RELEASE FAILOVER", |_| {
+        Ok(Request::Order(Order::ReleaseFailover))
+    }),
     command(
         &["SHOW", "FAILOVERS"],
         "SHOW FAILOVERS [LIKE 'kind'] [LIMIT n]",

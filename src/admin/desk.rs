@@ -1,5 +1,6 @@
 //! What the port looks at and gives orders to.
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,8 +20,8 @@ use crate::serve::login::{FrontLogin, listed};
 use crate::serve::tls::{FrontKeyError, FrontTlsSetup, load_rsa_key};
 use crate::serve::{DigestStats, House, PinCounters, SessionInfo, client_hash};
 use crate::sql::PinCause;
-use crate::topology::ServerId;
 use crate::topology::events::Events;
+use crate::topology::{Role, ServerId, Standing};
 use crate::wire::{ErrPacket, code};
 
 pub struct Desk {
@@ -66,6 +67,7 @@ impl Desk {
         let (house, now) = (&*self.house, Instant::now());
         let infos = house.registry.all();
         View {
+            now,
             uptime: house.registry.uptime(now),
             snapshot: Arc::clone(&house.topology.load()),
             pools: house
@@ -151,12 +153,20 @@ impl Desk {
                 format!("{server} {}", if news { "may take statements again" } else { "was not draining" })
             }
             Order::Switchover { server, rehearse } => {
-                let to = self.server(server)?;
+                let to = server.as_deref().map_or_else(|| self.best(), |server| self.server(server))?;
                 self.change_primary(decide::Order::Switchover { to }, *rehearse).await?
             }
             Order::Failover { server, rehearse } => {
                 let to = server.as_deref().map(|server| self.server(server)).transpose()?;
                 self.change_primary(decide::Order::Failover { to }, *rehearse).await?
+            }
+            Order::HoldFailover { lasts } => {
+                let held = self.lead()?.hold(*lasts).await;
+                held.map_err(|why| ErrPacket::new(code::UNKNOWN, why))?
+            }
+            Order::ReleaseFailover => {
+                let released = self.lead()?.release().await;
+                released.map_err(|why| ErrPacket::new(code::UNKNOWN, why))?
             }
             Order::ResetRoutes => {
                 self.house.digests.clear();
@@ -168,11 +178,24 @@ impl Desk {
     }
 
     async fn change_primary(&self, order: decide::Order, rehearse: bool) -> Result<String, ErrPacket> {
-        let Some(lead) = &self.lead else {
-            let message = "failover.mode is \"follow\": the primary is changed by others";
-            return Err(ErrPacket::new(code::UNKNOWN, message));
-        };
-        lead.order(order, rehearse).await.map_err(|why| ErrPacket::new(code::UNKNOWN, why))
+        self.lead()?.order(order, rehearse).await.map_err(|why| ErrPacket::new(code::UNKNOWN, why))
+    }
+
+    fn lead(&self) -> Result<&lead::Desk, ErrPacket> {
+        let message = "failover.mode is \"follow\": the primary is changed by others";
+        self.lead.as_ref().ok_or_else(|| ErrPacket::new(code::UNKNOWN, message))
+    }
+
+    /// The replica that is wanted most of those that serve, and of these the one that is least behind.
+    fn best(&self) -> Result<ServerId, ErrPacket> {
+        let snapshot = self.house.topology.load();
+        let configured = &self.config.cluster.servers;
+        let serving = snapshot.servers.iter().zip(configured).filter(|(server, wanted)| {
+            server.role == Role::Replica && server.standing == Standing::Serving && !wanted.no_promote
+        });
+        let best = serving.min_by_key(|(server, wanted)| (Reverse(wanted.priority), server.lag));
+        best.map(|(server, _)| server.id)
+            .ok_or_else(|| ErrPacket::new(code::UNKNOWN, "no replica that serves may be promoted"))
     }
 
     fn server(&self, name: &str) -> Result<ServerId, ErrPacket> {

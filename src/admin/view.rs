@@ -1,7 +1,7 @@
 //! The proxy at one moment, as plain data: what every table is made of.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::Gauge;
 use crate::control::failover::lead::Shown;
@@ -13,6 +13,7 @@ use crate::topology::events::Event;
 use crate::topology::{Role, ServerId, Snapshot};
 
 pub struct View {
+    pub now: Instant,
     pub uptime: Duration,
     pub snapshot: Arc<Snapshot>,
     /// Indexed by `ServerId`.

@@ -1,5 +1,6 @@
 //! Gives the control line what it needs to change the primary: a journal, the right to decide, a gate.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,13 +14,15 @@ use crate::control::failover::decide::{Mode, Policy};
 use crate::control::failover::durability::Class;
 use crate::control::failover::lead::{Desk, Equipment, Gate};
 use crate::control::failover::local::{FileJournal, FileLeadership};
+use crate::gtid::History;
+use crate::serve::House;
 use crate::topology::ServerId;
 
 /// The control line as it was where the configuration only follows.
 pub(super) fn equip(
     control: Control,
     config: &Config,
-    pools: &[Arc<Pool>],
+    house: &Arc<House>,
 ) -> anyhow::Result<(Control, Option<Desk>)> {
     let Some(mode) = mode(config.failover.mode) else { return Ok((control, None)) };
     let folder = &config.data_dir;
@@ -34,7 +37,7 @@ pub(super) fn equip(
         coordinator,
         journal: Box::new(journal),
         leadership: Box::new(leadership),
-        gate: Arc::new(Pools(pools.to_vec())),
+        gate: Arc::new(Front(Arc::clone(house))),
     };
     let (control, desk) = control.equip(equipment, &config.failover);
     Ok((control, Some(desk)))
@@ -65,19 +68,33 @@ fn policy(mode: Mode, config: &Config) -> Policy {
     }
 }
 
-/// All ways to the servers lead through the pools.
-struct Pools(Vec<Arc<Pool>>);
+/// All ways to the servers lead through the pools, and all that clients are told through the front.
+struct Front(Arc<House>);
 
-impl Gate for Pools {
+impl Front {
+    fn pool(&self, server: ServerId) -> &Arc<Pool> {
+        &self.0.pools[usize::from(server.0)]
+    }
+}
+
+impl Gate for Front {
     fn close(&self, server: ServerId) {
-        self.0[usize::from(server.0)].close_way();
+        self.pool(server).close_way();
     }
 
     fn open(&self, server: ServerId) {
-        self.0[usize::from(server.0)].open_way();
+        self.pool(server).open_way();
+    }
+
+    fn prepare(&self, from: ServerId, to: ServerId) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.pool(to).open_like(self.pool(from)))
+    }
+
+    fn acknowledged(&self) -> History {
+        self.0.acknowledged.all()
     }
 
     fn busy(&self, server: ServerId) -> usize {
-        self.0[usize::from(server.0)].in_use() as usize
+        self.pool(server).in_use() as usize
     }
 }

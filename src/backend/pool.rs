@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::conn::{Conn, ConnectError, Credential, Login, Target};
@@ -114,6 +115,9 @@ pub enum CheckoutError {
 
 /// COM_QUIT, so that the server does not count an aborted client.
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
+
+/// Connections opened ahead at the same time.
+const OPENED_AT_ONCE: usize = 8;
 
 /// Kinds of connections remembered for opening some ahead; more than that are forgotten together.
 const RECENT_MAX: usize = 1_000;
@@ -333,7 +337,7 @@ impl Pool {
 
     fn remember_opening(&self, wanted: &Wanted) {
         // Opened ahead, a connection has the roles of a login.
-        if self.limits.min_idle == 0 || wanted.role.is_some() {
+        if wanted.role.is_some() {
             return;
         }
         let mut recent = self.lock(&self.recent);
@@ -485,28 +489,12 @@ impl Pool {
             self.lock(&self.recent).iter().map(|(key, opening)| (key.clone(), opening.clone())).collect();
         for (key, opening) in recent {
             let idle = self.slots().idle_by_key().find(|(have, _)| **have == key).map_or(0, |(_, len)| len);
-            let settings = Settings::with_schema(opening.schema.clone());
-            let wanted = Wanted {
-                key: key.clone(),
-                settings,
-                user_variables: UserVariables::default(),
-                role: None,
-                opening,
-            };
+            let wanted = Wanted::plain(key.clone(), opening);
             for _ in idle..self.limits.min_idle {
-                if !self.slots().adopt() {
-                    return;
-                }
-                let connected = match self.term() {
-                    Ok(term) => self.connect(&wanted, term).await,
-                    Err(error) => {
-                        self.slot_closed();
-                        Err(error)
-                    }
-                };
-                match connected {
-                    Ok(lease) => lease.release_clean(),
-                    Err(_) => {
+                match self.open_ahead(&wanted).await {
+                    Ahead::Opened => {}
+                    Ahead::Full => return,
+                    Ahead::Failed => {
                         // Not worth another try before a session asks for it.
                         self.lock(&self.recent).remove(&key);
                         break;
@@ -514,6 +502,48 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// Opens connections ahead of sessions that will come over from another server: as many as are open there, of the
+    /// kinds that were opened there.
+    pub async fn open_like(self: &Arc<Self>, other: &Self) {
+        let kinds: Vec<(Key, Opening)> =
+            self.lock(&other.recent).iter().map(|(key, opening)| (key.clone(), opening.clone())).collect();
+        let each = other.gauge().open.saturating_sub(self.gauge().idle) / kinds.len().max(1);
+        for (key, opening) in kinds {
+            let wanted = Wanted::plain(key, opening);
+            let mut opened = 0;
+            while opened < each {
+                let some = (each - opened).min(OPENED_AT_ONCE);
+                let mut opening = JoinSet::new();
+                for _ in 0..some {
+                    let (pool, wanted) = (Arc::clone(self), wanted.clone());
+                    opening.spawn(async move { pool.open_ahead(&wanted).await });
+                }
+                if opening.join_all().await.iter().any(|ahead| *ahead != Ahead::Opened) {
+                    break;
+                }
+                opened += some;
+            }
+        }
+    }
+
+    /// Opens one connection that nobody waits for.
+    async fn open_ahead(self: &Arc<Self>, wanted: &Wanted) -> Ahead {
+        if !self.slots().adopt() {
+            return Ahead::Full;
+        }
+        let connected = match self.term() {
+            Ok(term) => self.connect(wanted, term).await,
+            Err(error) => {
+                self.slot_closed();
+                Err(error)
+            }
+        };
+        connected.map_or(Ahead::Failed, |lease| {
+            lease.release_clean();
+            Ahead::Opened
+        })
     }
 
     fn new_id(&self) -> u64 {
@@ -556,6 +586,15 @@ impl Pool {
 fn closed() -> CheckoutError {
     let error = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the way to the server is closed");
     ConnectError::Unreachable(error).into()
+}
+
+/// What became of a connection that nobody waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ahead {
+    Opened,
+    /// As many are open as may be.
+    Full,
+    Failed,
 }
 
 /// A place in line. Given up, it is nobody's, and what was handed over at the last moment goes to the next.
@@ -646,6 +685,12 @@ impl Counters {
 }
 
 impl Wanted {
+    /// What a session needs that has just logged in.
+    fn plain(key: Key, opening: Opening) -> Self {
+        let settings = Settings::with_schema(opening.schema.clone());
+        Self { key, settings, user_variables: UserVariables::default(), role: None, opening }
+    }
+
     /// The flags of `client` that belong in a key.
     pub fn profile(client: u32) -> u32 {
         client & capability::PROFILE

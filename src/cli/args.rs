@@ -35,6 +35,15 @@ pub(super) enum Command {
     ///
     /// Passwords and certificates it refers to must be readable from here. Nothing is connected to.
     Check(CheckArguments),
+    /// Let a replica take the primary's place: asks the running proxy.
+    ///
+    /// As SWITCHOVER TO on the admin port. Writes wait meanwhile; the answer comes when it is over. Exit code 1 says
+    /// that it was refused or that the old primary goes on.
+    Switchover(PrimaryArguments),
+    /// Let a replica take over from a dead primary: asks the running proxy.
+    ///
+    /// As FAILOVER on the admin port, for failover.mode = "manual" and where automation has stopped by its own limits.
+    Failover(PrimaryArguments),
     /// Start a primary, replicas and the proxy before them in a temporary folder.
     ///
     /// Uses the MySQL or MariaDB server binaries of this machine. Everything is removed at the end, unless
@@ -53,6 +62,19 @@ pub(super) struct RunArguments {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE")]
     pub(super) config: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct PrimaryArguments {
+    /// The configuration file of the running proxy: it says where the admin port is and how to log in.
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// The server that is to be the primary; the best of those that can be where none is named.
+    #[arg(long, value_name = "NAME")]
+    pub(super) to: Option<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Args)]

@@ -1,8 +1,10 @@
 //! The command line: what was asked, and the exit code of the answer.
 
 mod args;
+mod ask;
 mod check;
 mod explain;
+mod primary;
 mod print_config;
 mod run;
 
@@ -33,6 +35,8 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Switchover(arguments) => primary::switchover(&arguments),
+        Command::Failover(arguments) => primary::failover(&arguments),
         Command::Playground(arguments) => run::playground(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::PrintConfig => print_config::print_config(),

@@ -15,7 +15,6 @@ pub mod standing;
 
 pub use catalog::read_once as read_catalog_once;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -95,11 +94,7 @@ impl Control {
             password: failover.replication_password.clone(),
             tls: failover.replication_tls,
         };
-        let hands = Hands {
-            doors: self.doors.clone().into(),
-            timeout: self.settings.timeout,
-            account: Arc::new(account),
-        };
+        let hands = Hands::new(&self.doors, self.settings.timeout, account);
         let (lead, desk) = Lead::new(equipment, hands, self.preferences.clone());
         lead.resume(&mut self.judge);
         self.lead = Some(lead);

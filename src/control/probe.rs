@@ -20,8 +20,8 @@ pub(super) struct Probe {
     connection: Option<Connection>,
 }
 
-struct Connection {
-    conn: Conn,
+pub(super) struct Connection {
+    pub(super) conn: Conn,
     version: Version,
 }
 
@@ -62,17 +62,40 @@ impl Probe {
         observation
     }
 
-    async fn ask(&mut self) -> Observation {
-        if let Some(connection) = &mut self.connection {
-            match connection.facts().await {
-                // The server closed it or is gone; a new connection tells which.
-                Err(error) if door::is_broken(&error) => self.connection = None,
-                answer => return complete(answer),
-            }
+    /// The connection that is kept, or a new one, for something else than looking. It is given back only where its
+    /// last answer was read to the end.
+    pub(super) async fn take(&mut self) -> Result<Connection, Failure> {
+        if let Some(mut kept) = self.connection.take()
+            && kept.conn.ping().await.is_ok()
+        {
+            return Ok(kept);
         }
+        self.open().await
+    }
+
+    pub(super) fn give_back(&mut self, connection: Connection) {
+        self.connection = Some(connection);
+    }
+
+    async fn open(&self) -> Result<Connection, Failure> {
         let mut conn = self.door.open().await?;
         let version = version(&mut conn).await.map_err(|error| door::failure(&error))?;
-        let mut connection = Connection { conn, version };
+        Ok(Connection { conn, version })
+    }
+
+    async fn ask(&mut self) -> Observation {
+        // Taken: whoever stops waiting for the answer must not leave it to the next question.
+        if let Some(mut connection) = self.connection.take() {
+            match connection.facts().await {
+                // The server closed it or is gone; a new connection tells which.
+                Err(error) if door::is_broken(&error) => {}
+                answer => {
+                    self.connection = Some(connection);
+                    return complete(answer);
+                }
+            }
+        }
+        let mut connection = self.open().await?;
         let facts = complete(connection.facts().await)?;
         self.connection = Some(connection);
         Ok(facts)

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::flavour::Flavour;
-use crate::gtid::GtidSet;
+use crate::gtid::{GtidSet, History, Ledger};
 use crate::topology::Epoch;
 
-/// Nothing is gathered before somebody reads by it: who does not use the level `global` pays for one look at a flag
-/// per write.
+/// For reads nothing is gathered before somebody reads by it. For the audit of a change of primary every transaction
+/// is, in a ledger that a write holds for as long as it takes to count on by one.
 pub struct Acknowledged {
+    ledger: Mutex<Ledger>,
     in_use: AtomicBool,
     known: Mutex<Known>,
 }
@@ -25,13 +26,14 @@ struct Known {
 impl Default for Acknowledged {
     fn default() -> Self {
         let known = Known { epoch: None, complete: false, set: GtidSet::empty(Flavour::MySql) };
-        Self { in_use: AtomicBool::new(false), known: Mutex::new(known) }
+        Self { ledger: Mutex::default(), in_use: AtomicBool::new(false), known: Mutex::new(known) }
     }
 }
 
 impl Acknowledged {
     /// Takes in the transactions that an OK names, before its client gets it.
     pub(super) fn note(&self, gtids: &str) {
+        self.ledger().note(gtids);
         // A write that does not see the flag was committed before the flag was set, and the primary is asked for its
         // position after that.
         if !self.in_use.load(SeqCst) {
@@ -45,6 +47,15 @@ impl Acknowledged {
             known.set.add(&gtids);
             known.set.coarsen();
         }
+    }
+
+    /// Every transaction that any client was told of, as far as there was room.
+    pub fn all(&self) -> History {
+        self.ledger().history()
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All that was acknowledged until now. `None`: that must be asked of this epoch's primary first.
@@ -103,5 +114,6 @@ mod tests {
         assert_eq!(acknowledged.so_far(second), None, "another primary's position says nothing");
         acknowledged.complete(second, position("0-2-6"));
         assert_eq!(acknowledged.so_far(second), Some(position("0-2-6")));
+        assert_eq!(acknowledged.all().to_string(), "0-1-7", "the ledger knows what clients were told");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use pointsman::admin::{
     self, Answer, Asker, DigestView, Outcome, PinView, PoolView, Request, SessionView, Situation, View,
@@ -167,6 +167,7 @@ fn asker() -> Asker {
 
 fn view() -> View {
     View {
+        now: Instant::now(),
         uptime: Duration::from_secs(3_700),
         snapshot: Arc::new(snapshot()),
         pools: (0..3).map(pool).collect(),

@@ -73,11 +73,22 @@ async fn primary_crash(flavour: Flavour) -> Result<()> {
     );
     assert_eq!(told.failed, [], "a statement waits for the new primary");
     told.holds_on(named(&cluster, &new)).await?;
+    nothing_acknowledged_is_missing(&proxy)?;
     let snapshot = proxy.snapshot();
     assert_eq!(snapshot.epoch.0, 2);
     if is_replica(&proxy, 0) {
         same_rows(&cluster, &new, told.acknowledged.len()).await?;
     }
+    Ok(())
+}
+
+/// By the proxy's own books.
+fn nothing_acknowledged_is_missing(proxy: &Proxy) -> Result<()> {
+    let reports = proxy.running.lead.as_ref().context("it may promote")?.shown().reports;
+    let report = reports.last().context("a report")?;
+    assert_eq!(report.acked_missing.as_deref(), Some(""), "{:?}", report.lines);
+    let known = proxy.running.house.acknowledged.all();
+    assert!(!known.is_empty(), "the ledger knows what it was told");
     Ok(())
 }
 
@@ -143,7 +154,7 @@ async fn primary_hang(flavour: Flavour) -> Result<()> {
     );
     assert_eq!(told.failed, []);
     told.holds_on(named(&cluster, &new)).await?;
-    Ok(())
+    nothing_acknowledged_is_missing(&proxy)
 }
 
 /// What each sort of session sees of it: `failover.md` calls this the table of §2.h.

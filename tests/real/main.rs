@@ -22,6 +22,7 @@ mod leaks;
 mod limits;
 mod load;
 mod login;
+mod orders;
 mod own_writes;
 mod playground;
 mod pools;

@@ -1,5 +1,7 @@
 //! The primary hands over on an operator's word, under load, and nobody sees an error.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
 use pointsman::config::FailoverMode;
@@ -16,7 +18,7 @@ both![switchover];
 async fn switchover(flavour: Flavour) -> Result<()> {
     let (cluster, proxy) = rig(flavour, |config| config.failover.mode = FailoverMode::Manual).await?;
     let lead = proxy.running.lead.clone().context("it may promote")?;
-    let writers = Writers::start(&proxy, 16).await?;
+    let writers = Writers::paced(&proxy, 16, Duration::from_millis(100)).await?;
     writers.acknowledged(200).await?;
     let order = Order::Switchover { to: ServerId(2) };
     let rehearsed = lead.order(order, true).await.map_err(anyhow::Error::msg)?;

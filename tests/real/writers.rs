@@ -33,6 +33,12 @@ pub(crate) struct Told {
 
 impl Writers {
     pub(crate) async fn start(proxy: &Proxy, clients: usize) -> Result<Self> {
+        Self::paced(proxy, clients, Duration::ZERO).await
+    }
+
+    /// Each client waits between two rows, so that replicas keep up: they commit one by one what a primary commits
+    /// together.
+    pub(crate) async fn paced(proxy: &Proxy, clients: usize, pause: Duration) -> Result<Self> {
         let mut setup = proxy.connect().await?;
         setup.query_drop("CREATE TABLE IF NOT EXISTS written (id BIGINT PRIMARY KEY, by_server INT)").await?;
         let (stop, told) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Told>>::default());
@@ -43,6 +49,7 @@ impl Writers {
             let (stop, told, next) = (Arc::clone(&stop), Arc::clone(&told), Arc::clone(&next));
             tasks.spawn(async move {
                 while !stop.load(Relaxed) {
+                    tokio::time::sleep(pause).await;
                     let id = next.fetch_add(1, Relaxed);
                     let answer =
                         conn.query_drop(format!("INSERT INTO written VALUES ({id}, @@server_id)")).await;

@@ -18,6 +18,10 @@ pub(super) const FAILOVERS: Table = Table {
         text("new_primary", "Who is; empty while it is under way."),
         text("class", "How durable writes were when it began."),
         text("writes_waited", "From its beginning until writes went on."),
+        text(
+            "acked_missing",
+            "Transactions that clients were told are done and the new primary lacked; empty where there are none.",
+        ),
         text("steps", "What was done, with the time since it began."),
     ],
     key: "kind",
@@ -44,6 +48,7 @@ fn row(report: &Report) -> Row {
         Value::text(new),
         Value::text(report.class.to_string()),
         Value::text(waited),
+        Value::text(report.acked_missing.clone().unwrap_or_default()),
         Value::text(steps.join("; ")),
     ]
 }

@@ -1,6 +1,6 @@
 //! Performs one step on one server, and looks at what came of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
@@ -18,6 +18,12 @@ use crate::topology::ServerId;
 
 /// How long one step may take. A server that hangs must not hold up the others for longer.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a server may take to come close behind another before it is to take over from it.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
+/// One wait of that.
+const AWAIT: Duration = Duration::from_secs(1);
+/// It is close when it has within this time what the other has now.
+const CLOSE_BEHIND: Duration = Duration::from_secs(1);
 /// How long getting in may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(2);
 /// How long the answer to a canary write is waited for: what it is sent for happens without it.
@@ -30,10 +36,11 @@ const LEFT: [u16; 3] = [1094, 1095, 1227];
 /// What is needed to reach every server and to make one follow another.
 #[derive(Clone)]
 pub(in crate::control) struct Hands {
-    pub(in crate::control) doors: Arc<[Door]>,
-    /// How long a look may take.
-    pub(in crate::control) timeout: Duration,
-    pub(in crate::control) account: Arc<Account>,
+    doors: Arc<[Door]>,
+    account: Arc<Account>,
+    /// A probe of each server with its connection, kept from one step to the next; out while it is used.
+    kept: Arc<[Mutex<Option<Probe>>]>,
+    timeout: Duration,
 }
 
 /// What replicas log in to their source with.
@@ -59,6 +66,54 @@ pub(in crate::control) struct Seen {
 }
 
 impl Hands {
+    pub(in crate::control) fn new(doors: &[Door], timeout: Duration, account: Account) -> Self {
+        let kept = doors.iter().map(|_| Mutex::default()).collect();
+        Self { doors: doors.into(), account: Arc::new(account), kept, timeout }
+    }
+
+    /// Closes the connections that are not in use.
+    pub(in crate::control) fn rest(&self) {
+        (0..self.kept.len()).for_each(|index| drop(self.kept(index).take()));
+    }
+
+    fn kept(&self, index: usize) -> MutexGuard<'_, Option<Probe>> {
+        self.kept[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, server: ServerId) -> Probe {
+        let index = usize::from(server.0);
+        let kept = self.kept(index).take();
+        kept.unwrap_or_else(|| Probe::new(self.doors[index].clone(), self.timeout))
+    }
+
+    fn put_back(&self, server: ServerId, probe: Probe) {
+        *self.kept(usize::from(server.0)) = Some(probe);
+    }
+
+    /// Opens connections to all servers, and lets one come close behind the other. The servers' own word that it did not
+    /// is an outcome that is not `Done`.
+    pub(in crate::control) async fn prepare(self, from: ServerId, to: ServerId) -> Acted {
+        let all = (0..self.doors.len()).filter_map(|index| u16::try_from(index).ok()).map(ServerId).collect();
+        let mut acted = self.clone().look_at(all, Duration::ZERO).await;
+        let until = Instant::now() + CATCH_UP_LIMIT;
+        while Instant::now() < until {
+            let begun = Instant::now();
+            let Ok(old) = self.look(from).await.observation else { break };
+            let Ok(new) = self.look(to).await.observation else { break };
+            let step = Step { server: to, what: What::Await { gtid: old.gtid, within: AWAIT } };
+            let more = self.clone().act(vec![(step, new)]).await;
+            let came = more.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Done);
+            let is_close = came && begun.elapsed() < CLOSE_BEHIND;
+            acted.seen.extend(more.seen);
+            let outcome = if is_close { Outcome::Done } else { Outcome::Failed("not close behind".into()) };
+            acted.outcomes = more.outcomes.into_iter().map(|(step, _)| (step, outcome.clone())).collect();
+            if is_close {
+                break;
+            }
+        }
+        acted
+    }
+
     /// Takes the steps, all at once, and looks at each server when its own is over.
     pub(in crate::control) async fn act(self, steps: Vec<(Step, Facts)>) -> Acted {
         let mut tasks = JoinSet::new();
@@ -96,16 +151,17 @@ impl Hands {
     }
 
     async fn look(&self, server: ServerId) -> Seen {
-        let door = self.doors[usize::from(server.0)].clone();
+        let mut probe = self.take(server);
         let asked = Instant::now();
-        let observation = Probe::new(door, self.timeout).look().await;
+        let observation = probe.look().await;
+        self.put_back(server, probe);
         Seen { server, asked, observation }
     }
 
     async fn step(&self, step: &Step, facts: &Facts) -> Outcome {
-        let door = &self.doors[usize::from(step.server.0)];
-        let mut conn = match time::timeout(OPEN_LIMIT, door.open()).await {
-            Ok(Ok(conn)) => conn,
+        let mut probe = self.take(step.server);
+        let mut connection = match time::timeout(OPEN_LIMIT, probe.take()).await {
+            Ok(Ok(connection)) => connection,
             Ok(Err(failure)) => return Outcome::Failed(failure.text),
             Err(_) => return Outcome::Failed(format!("not reached within {OPEN_LIMIT:?}").into()),
         };
@@ -121,29 +177,39 @@ impl Hands {
             tls: self.account.tls,
         });
         let statements = statements::statements(&step.what, facts, source.as_ref());
-        let ends_sessions = matches!(step.what, What::CloseWrites | What::Quarantine);
         let limit = if step.what == What::Canary { CANARY_LIMIT } else { STEP_LIMIT };
-        match time::timeout(limit, perform(&mut conn, ends_sessions, statements)).await {
-            Ok(Ok(())) => Outcome::Done,
+        let performed = time::timeout(limit, perform(&mut connection.conn, &step.what, statements)).await;
+        let outcome = match performed {
+            Ok(Ok(true)) => Outcome::Done,
+            Ok(Ok(false)) => Outcome::Failed("not in time".into()),
             Ok(Err(mysql_async::Error::Server(error))) => Outcome::Failed(error.to_string().into()),
             Ok(Err(error)) => Outcome::Unknown(door::failure(&error).text),
             Err(_) => Outcome::Unknown(format!("no answer within {limit:?}").into()),
+        };
+        if !matches!(outcome, Outcome::Unknown(_)) {
+            probe.give_back(connection);
+            self.put_back(step.server, probe);
         }
+        outcome
     }
 }
 
-async fn perform(
-    conn: &mut Conn,
-    ends_sessions: bool,
-    statements: Vec<String>,
-) -> Result<(), mysql_async::Error> {
-    if ends_sessions {
+/// Whether it came about.
+async fn perform(conn: &mut Conn, what: &What, statements: Vec<String>) -> Result<bool, mysql_async::Error> {
+    if matches!(what, What::CloseWrites | What::Quarantine) {
         end_sessions(conn).await?;
     }
+    let mut came_about = true;
     for statement in statements {
-        conn.query_drop(statement).await?;
+        match what {
+            What::Await { .. } => {
+                let answer: Option<Option<i64>> = conn.query_first(statement).await?;
+                came_about &= answer.flatten() == Some(0);
+            }
+            _ => conn.query_drop(statement).await?,
+        }
     }
-    Ok(())
+    Ok(came_about)
 }
 
 /// Ends every session that may write, but not those of accounts that watch as this one does.

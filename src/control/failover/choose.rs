@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::decide::{self, Context, Decision, TRIES_MAX};
+use super::durability::Class;
 use super::plan::{Because, Plan, Unfit, WhyNot};
 use super::step::{Step, What};
 use super::view::{Member, View};
@@ -39,8 +40,13 @@ pub(super) fn choose(
         all.push((member, have.subtract(&errant(context, plan, member))));
     }
     let found = all.iter().fold(History::default(), |all, (_, have)| all.union(have));
-    if !found.contains(&plan.floor) {
-        let transactions = plan.floor.subtract(&found).to_string();
+    // Where nothing may be lost, what clients were told of must be there; where something may, it is only told.
+    let floor = match plan.class {
+        Class::Lossless => plan.floor.union(context.acknowledged),
+        Class::Bounded | Class::BestEffort => plan.floor.clone(),
+    };
+    if !found.contains(&floor) {
+        let transactions = floor.subtract(&found).to_string();
         return Decision::Wait(WhyNot::Missing { transactions });
     }
     let mut holders: Vec<&Member<'_>> =

@@ -9,8 +9,10 @@ use super::durability::{self, Class, Shortfall};
 use super::journal::{self, Began, Record, Wall};
 use super::plan::{Kind, Phase, Plan, WhyNot};
 use super::repair;
-use super::step::{Outcome, Step};
+use super::step::{Outcome, Step, What};
 use super::view::View;
+use crate::control::semi_sync::SourceSide;
+use crate::gtid::History;
 use crate::topology::ServerId;
 
 /// Past changes that are remembered for people.
@@ -32,6 +34,11 @@ pub struct Coordinator {
     reigned: Vec<ServerId>,
     has_promoted: bool,
     repairs: Vec<(Step, Instant)>,
+    /// How commits waited when a change of primary last began.
+    semi_sync: Option<SourceSide>,
+    held: Option<Hold>,
+    /// What clients of this process were told is done.
+    acknowledged: History,
     /// Servers that are left out for what they have and the primary lacks.
     errant: Vec<(ServerId, String)>,
     /// The primary and the epoch that the journal knows.
@@ -40,6 +47,13 @@ pub struct Coordinator {
     waits: Option<WhyNot>,
     current: Option<Report>,
     reports: VecDeque<Report>,
+}
+
+/// An operator's word that nothing be promoted without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// `None`: until it is released.
+    pub until: Option<Instant>,
 }
 
 /// One change of primary, for people.
@@ -53,6 +67,9 @@ pub struct Report {
     pub began_at: Wall,
     /// The server that took over, and how long writes had nowhere to go; `None` while it is under way.
     pub over: Option<(Arc<str>, Duration)>,
+    /// Transactions that clients were told are done, and the server that was chosen has not got; `None` while none
+    /// is chosen.
+    pub acked_missing: Option<String>,
     /// What was done, with the time since it began.
     pub lines: Vec<(Duration, String)>,
 }
@@ -70,6 +87,9 @@ impl Coordinator {
             reigned: Vec::new(),
             has_promoted: false,
             repairs: Vec::new(),
+            semi_sync: None,
+            held: None,
+            acknowledged: History::default(),
             errant: Vec::new(),
             recorded: None,
             waits: None,
@@ -83,7 +103,10 @@ impl Coordinator {
         for record in records {
             match record {
                 Record::Adopted { epoch, server } => self.reigns(server, *epoch),
-                Record::Began(began) => self.plan = self.resumed(began, wall, now),
+                Record::Began(began) => {
+                    self.waited(began.semi_sync.as_ref());
+                    self.plan = self.resumed(began, wall, now);
+                }
                 Record::Chosen { server, because, floor, .. } => {
                     let id = self.id(server);
                     if let (Some(plan), Some(id)) = (&mut self.plan, id) {
@@ -102,6 +125,11 @@ impl Coordinator {
                         self.failovers.push(now.checked_sub(age).unwrap_or(now));
                     }
                 }
+                Record::Held { until, .. } => {
+                    let left = until.map(|until| Duration::from_millis(until.saturating_sub(wall)));
+                    self.held = Some(Hold { until: left.map(|left| now + left) });
+                }
+                Record::Released { .. } => self.held = None,
                 Record::Step { .. } => {}
             }
         }
@@ -130,6 +158,28 @@ impl Coordinator {
         self.reports.iter().chain(&self.current)
     }
 
+    /// Nothing is promoted without being asked, for that time or until it is released.
+    pub fn hold(&mut self, lasts: Option<Duration>, now: Instant, wall: Wall) -> Record {
+        self.held = Some(Hold { until: lasts.map(|lasts| now + lasts) });
+        let millis = |lasts: Duration| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let until = lasts.map(|lasts| wall.saturating_add(millis(lasts)));
+        Record::Held { epoch: self.epoch(), until }
+    }
+
+    pub fn release(&mut self) -> Record {
+        self.held = None;
+        Record::Released { epoch: self.epoch() }
+    }
+
+    /// The operator's hold that is in force.
+    pub fn held(&self, now: Instant) -> Option<Hold> {
+        self.held.filter(|hold| hold.until.is_none_or(|until| now < until))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.recorded.map_or(0, |(_, epoch)| epoch)
+    }
+
     /// Takes an order; one at a time.
     pub fn order(&mut self, order: Order) -> Result<(), WhyNot> {
         if self.plan.is_some() || self.order.is_some() {
@@ -144,7 +194,7 @@ impl Coordinator {
         if self.plan.is_some() {
             return Decision::Refuse(WhyNot::Busy);
         }
-        decide::decide(view, &Context { order: Some(order), ..self.context(0, leads) })
+        decide::decide(view, &Context { order: Some(order), ..self.context(0, leads, view.now) })
     }
 
     /// Servers with transactions that the primary lacks, and these.
@@ -154,7 +204,7 @@ impl Coordinator {
 
     /// What cannot be told at this moment is as it was: else it would be news again at every second look.
     fn note_errant(&mut self, view: &View<'_>) {
-        let lost = repair::lost(view, &self.context(0, true));
+        let lost = repair::lost(view, &self.context(0, true, view.now));
         let before = std::mem::take(&mut self.errant);
         let known = |id| before.iter().find(|(known, _)| *known == id).map(|(_, errant)| errant.clone());
         let told = lost.into_iter().filter_map(|(id, errant)| Some((id, errant.or_else(|| known(id))?)));
@@ -169,10 +219,10 @@ impl Coordinator {
             self.class = Some(durability::class(view, primary));
         }
         self.note_errant(view);
-        decide::decide(view, &self.context(busy, leads))
+        decide::decide(view, &self.context(busy, leads, view.now))
     }
 
-    fn context(&self, busy: usize, leads: bool) -> Context<'_> {
+    fn context(&self, busy: usize, leads: bool, now: Instant) -> Context<'_> {
         Context {
             policy: &self.policy,
             plan: self.plan.as_ref(),
@@ -184,6 +234,9 @@ impl Coordinator {
             class: self.class.as_ref(),
             reigned: &self.reigned,
             has_promoted: self.has_promoted,
+            semi_sync: self.semi_sync.as_ref(),
+            held: self.held(now).is_some(),
+            acknowledged: &self.acknowledged,
             repairs: &self.repairs,
         }
     }
@@ -229,6 +282,7 @@ impl Coordinator {
     fn begin(&mut self, plan: Plan, wall: Wall) -> Vec<Record> {
         self.order = None;
         self.gate_closed = false;
+        self.waited(plan.semi_sync.as_ref());
         let report = Report {
             epoch: plan.epoch,
             kind: plan.kind,
@@ -237,6 +291,7 @@ impl Coordinator {
             began: plan.since,
             began_at: wall,
             over: None,
+            acked_missing: None,
             lines: Vec::new(),
         };
         self.current = Some(report);
@@ -253,6 +308,7 @@ impl Coordinator {
             }
         }
         let epoch = self.plan.as_ref().map_or(view.epoch.0, |plan| plan.epoch);
+        let changes = steps.iter().filter(|step| !matches!(step.what, What::Await { .. }));
         let record = |step: &Step| Record::Step {
             epoch,
             server: self.name(step.server),
@@ -260,13 +316,18 @@ impl Coordinator {
             outcome: None,
             at: wall,
         };
-        steps.iter().map(record).collect()
+        changes.map(record).collect()
     }
 
     /// Takes in what became of a step.
     pub fn finished(&mut self, step: &Step, outcome: &Outcome, now: Instant, wall: Wall) -> Record {
-        if let (Some(plan), Outcome::Failed(error) | Outcome::Unknown(error)) = (&mut self.plan, outcome) {
-            plan.count_try(step, Arc::clone(error));
+        match (&mut self.plan, outcome, &step.what) {
+            (Some(plan), Outcome::Failed(error) | Outcome::Unknown(error), _) => {
+                plan.count_try(step, Arc::clone(error));
+            }
+            // Where it answers that all is there, and nothing shows it, asking again would never end.
+            (Some(plan), Outcome::Done, What::Await { .. }) => plan.count_try(step, "not shown".into()),
+            _ => {}
         }
         let server = self.name(step.server);
         self.tell(now, &format!("{server}: {} {outcome}", step.what.name()));
@@ -277,6 +338,17 @@ impl Coordinator {
             outcome: Some(outcome.to_string()),
             at: wall,
         }
+    }
+
+    /// What clients were told of, as the gate knows it.
+    pub fn was_acknowledged(&mut self, acknowledged: History) {
+        self.acknowledged = acknowledged;
+    }
+
+    /// What clients were told of, and that server has not got.
+    fn acked_missing(&self, view: &View<'_>, server: ServerId) -> String {
+        let have = view.member(server).received_or_executed().unwrap_or_default();
+        self.acknowledged.subtract(&have).to_string()
     }
 
     /// The plan enters another phase.
@@ -291,9 +363,16 @@ impl Coordinator {
                 // Whatever was acknowledged is in the floor from here on.
                 plan.quorum = 0;
                 let name = self.name(*server);
-                self.tell(view.now, &format!("{name} is chosen: {because}"));
+                let acked_missing = self.acked_missing(view, *server);
+                self.tell(
+                    view.now,
+                    &format!("{name} is chosen: {because}; acked_missing = '{acked_missing}'"),
+                );
+                if let Some(report) = &mut self.current {
+                    report.acked_missing = Some(acked_missing.clone());
+                }
                 let (epoch, floor) = (plan.epoch, floor.to_string());
-                Record::Chosen { epoch, server: name, because: because.clone(), floor }
+                Record::Chosen { epoch, server: name, because: because.clone(), floor, acked_missing }
             }
             _ => {
                 if plan.kind == Kind::Switchover {
@@ -301,7 +380,7 @@ impl Coordinator {
                     plan.wanted = None;
                 }
                 if plan.class < Class::Lossless {
-                    plan.floor = crate::gtid::History::default();
+                    plan.floor = History::default();
                 }
                 plan.phase = Phase::Fencing;
                 self.tell(view.now, "a server is lost in the midst of it; beginning anew");
@@ -395,9 +474,17 @@ impl Coordinator {
             began: plan.since,
             began_at: began.at,
             over: None,
+            acked_missing: None,
             lines: Vec::new(),
         });
         Some(plan)
+    }
+
+    /// Where nobody was left to wait for, the last that did wait is remembered.
+    fn waited(&mut self, semi_sync: Option<&SourceSide>) {
+        if let Some(semi_sync) = semi_sync {
+            self.semi_sync = Some(semi_sync.clone());
+        }
     }
 
     fn name(&self, id: ServerId) -> String {

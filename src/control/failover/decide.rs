@@ -1,5 +1,6 @@
 //! What to do next about the primary, or why nothing: the whole policy of promotion, without a socket or a clock.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::choose;
@@ -8,6 +9,7 @@ use super::plan::{Because, Kind, Phase, Plan, Unfit, WhyNot, WhyReturned};
 use super::repair;
 use super::step::{Step, What};
 use super::view::{Life, Member, View};
+use crate::control::semi_sync::SourceSide;
 use crate::gtid::History;
 use crate::topology::ServerId;
 
@@ -41,10 +43,12 @@ pub enum Mode {
 pub const WINDOW: Duration = Duration::from_secs(30 * 60);
 /// How long a new primary waits for a replica that acknowledges.
 const ACKNOWLEDGER_WAIT: Duration = Duration::from_secs(10);
+/// How long one wait for the target of a switchover may take; there may be another after it.
+const AWAIT_TARGET: Duration = Duration::from_secs(2);
+/// The same for the others.
+const AWAIT_OTHERS: Duration = Duration::from_millis(100);
 /// How often a step is tried within one plan.
 pub const TRIES_MAX: u32 = 3;
-/// How far behind the target of a switchover may be.
-const TARGET_LAG_MAX: Duration = Duration::from_secs(1);
 
 /// What is known beside the view.
 pub struct Context<'c> {
@@ -52,8 +56,12 @@ pub struct Context<'c> {
     pub plan: Option<&'c Plan>,
     /// Whether this process is the one that decides.
     pub leads: bool,
+    /// Whether an operator wants nothing to be done without being asked.
+    pub held: bool,
     /// Whether the way to the old primary is closed.
     pub gate_closed: bool,
+    /// What clients were told is done.
+    pub acknowledged: &'c History,
     /// Connections to the old primary that sessions hold.
     pub busy: usize,
     pub order: Option<Order>,
@@ -65,6 +73,8 @@ pub struct Context<'c> {
     pub reigned: &'c [ServerId],
     /// Whether any epoch was made here: until then a running cluster is left as it is.
     pub has_promoted: bool,
+    /// How commits waited on the primary before anything was promoted here.
+    pub semi_sync: Option<&'c SourceSide>,
     /// Repairs outside any plan, and when they were last tried.
     pub repairs: &'c [(Step, Instant)],
 }
@@ -138,6 +148,9 @@ fn automatic(view: &View<'_>, context: &Context<'_>) -> Result<Plan, WhyNot> {
         Life::Dead => {}
         life => return Err(not_dead(life)),
     }
+    if context.held {
+        return Err(WhyNot::Held);
+    }
     let policy = context.policy;
     let lately = context.failovers.iter().filter(|at| view.now.saturating_duration_since(**at) < WINDOW);
     let done = lately.clone().count();
@@ -192,7 +205,7 @@ fn ordered(view: &View<'_>, context: &Context<'_>, order: Order) -> Result<Plan,
             if target.source != Some(primary) || channel.is_none() {
                 return bad(Unfit::NotFollowing);
             }
-            if channel.and_then(|channel| channel.lag).is_none_or(|lag| lag > TARGET_LAG_MAX) {
+            if channel.and_then(|channel| channel.lag).is_none_or(|lag| lag > context.policy.catch_up) {
                 return bad(Unfit::Behind);
             }
             Ok(plan)
@@ -294,6 +307,16 @@ fn hand_over(view: &View<'_>, context: &Context<'_>, plan: &Plan, to: ServerId, 
     if age > context.policy.grace + context.policy.catch_up {
         return back(WhyReturned::NotCaughtUp);
     }
+    // It says itself when it has them, sooner than anybody who asks now and then would know.
+    let gtid = old.facts.map(|facts| Arc::clone(&facts.gtid)).unwrap_or_default();
+    let wait = |server, within| Step { server, what: What::Await { gtid: Arc::clone(&gtid), within } };
+    let first = wait(to, AWAIT_TARGET);
+    if new.answered && plan.tries(&first) < TRIES_MAX {
+        // The others are to follow it at once; clients do not wait for them long.
+        let others = plan.members.iter().filter(|id| **id != to && view.member(**id).answered);
+        let others = others.map(|id| wait(*id, AWAIT_OTHERS));
+        return Decision::Run(std::iter::once(first).chain(others).collect());
+    }
     Decision::Wait(WhyNot::CatchingUp { server: view.name(to) })
 }
 
@@ -331,11 +354,7 @@ fn take_over(view: &View<'_>, context: &Context<'_>, plan: &Plan) -> Decision {
 }
 
 /// Whose word is missing: of all members, those that do not count.
-pub(super) fn missing(
-    view: &View<'_>,
-    plan: &Plan,
-    counts: impl Fn(&&ServerId) -> bool,
-) -> Vec<std::sync::Arc<str>> {
+pub(super) fn missing(view: &View<'_>, plan: &Plan, counts: impl Fn(&&ServerId) -> bool) -> Vec<Arc<str>> {
     let counting: Vec<&ServerId> = plan.ackers.iter().filter(counts).collect();
     plan.members.iter().filter(|id| !counting.contains(id)).map(|id| view.name(*id)).collect()
 }
@@ -358,15 +377,20 @@ fn promoting(view: &View<'_>, context: &Context<'_>, plan: &Plan, server: Server
     }
     let is_old = server == plan.from;
     let has_source = new.facts.is_some_and(|facts| !facts.channels.is_empty());
+    // The others may turn to it while it turns from its own source.
+    let mut steps = followers(view, plan, new);
     if has_source && !is_old {
         let semi_sync = plan.semi_sync.clone().map(|mut source| {
             let others = u32::try_from(plan.members.len().saturating_sub(1)).unwrap_or(u32::MAX);
             source.wanted = source.wanted.min(others.max(1));
             source
         });
-        return once_more(view, plan, Step { server, what: What::Detach { semi_sync } });
+        match once_more(view, plan, Step { server, what: What::Detach { semi_sync } }) {
+            Decision::Run(detach) => steps.splice(..0, detach).for_each(drop),
+            wait if steps.is_empty() => return wait,
+            _ => {}
+        }
     }
-    let steps = followers(view, plan, new);
     if !steps.is_empty() {
         return Decision::Run(steps);
     }
@@ -389,11 +413,15 @@ fn once_more(view: &View<'_>, plan: &Plan, step: Step) -> Decision {
     Decision::Wait(WhyNot::StepFails { step: step.what.name().to_owned(), error })
 }
 
-/// What makes the others follow the new primary. Who cannot yet is seen to later.
+/// What makes the others follow the new primary. Who cannot yet is seen to later, and so is the old primary, unless
+/// commits are to wait for it too.
 fn followers(view: &View<'_>, plan: &Plan, new: &Member<'_>) -> Vec<Step> {
     let acknowledges = plan.semi_sync.is_some();
     let hands_over = plan.kind == Kind::Switchover && plan.from != new.id;
-    let old = hands_over.then_some(&plan.from);
+    let wanted = plan.semi_sync.as_ref().map_or(0, |source| source.wanted as usize);
+    let follow = |id: &&ServerId| view.member(**id).answered && **id != new.id;
+    let suffice = plan.members.iter().filter(follow).count() >= wanted;
+    let old = (hands_over && !suffice).then_some(&plan.from);
     let others = plan.members.iter().chain(old).map(|id| view.member(*id));
     let others = others.filter(|member| member.id != new.id && member.answered);
     let step = |member: &Member<'_>| {

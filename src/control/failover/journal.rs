@@ -34,6 +34,8 @@ pub enum Record {
         server: String,
         because: Because,
         floor: String,
+        /// What clients were told of and the server has not got.
+        acked_missing: String,
     },
     /// The server takes the epoch's writes.
     Opened {
@@ -41,6 +43,14 @@ pub enum Record {
         server: String,
         kind: Kind,
         at: Wall,
+    },
+    /// An operator wants nothing to be promoted without being asked, until then or without end.
+    Held {
+        epoch: u64,
+        until: Option<Wall>,
+    },
+    Released {
+        epoch: u64,
     },
     /// About to be done, and what became of it; for people.
     Step {
@@ -94,11 +104,12 @@ impl Record {
         match self {
             Record::Adopted { epoch, server } => Fields::of("adopted", *epoch).with("server", server).0,
             Record::Began(began) => began.body(),
-            Record::Chosen { epoch, server, because, floor } => {
+            Record::Chosen { epoch, server, because, floor, acked_missing } => {
                 Fields::of("chosen", *epoch)
                     .with("server", server)
                     .with("because", because_word(because))
                     .with("floor", floor)
+                    .with("acked_missing", acked_missing)
                     .0
             }
             Record::Opened { epoch, server, kind, at } => {
@@ -108,6 +119,11 @@ impl Record {
                     .with("at", &at.to_string())
                     .0
             }
+            Record::Held { epoch, until } => {
+                let fields = Fields::of("held", *epoch);
+                until.map_or(fields.0.clone(), |until| fields.with("until", &until.to_string()).0)
+            }
+            Record::Released { epoch } => Fields::of("released", *epoch).0,
             Record::Step { epoch, server, what, outcome, at } => {
                 let fields = Fields::of("step", *epoch).with("server", server).with("what", what);
                 let fields = fields.with("at", &at.to_string());
@@ -139,12 +155,20 @@ impl Record {
             "began" => Record::Began(Box::new(Began::read(epoch, &fields)?)),
             "chosen" => {
                 let because = because_of(&fields.text("because")?)?;
-                Record::Chosen { epoch, server: server()?, because, floor: fields.text("floor")? }
+                let floor = fields.text("floor")?;
+                // Earlier versions did not write it.
+                let acked_missing = fields.text("acked_missing").unwrap_or_default();
+                Record::Chosen { epoch, server: server()?, because, floor, acked_missing }
             }
             "opened" => {
                 let kind = kind_of(&fields.text("kind")?)?;
                 Record::Opened { epoch, server: server()?, kind, at: fields.number("at")? }
             }
+            "held" => match fields.text("until") {
+                Some(until) => Record::Held { epoch, until: Some(until.parse().ok()?) },
+                None => Record::Held { epoch, until: None },
+            },
+            "released" => Record::Released { epoch },
             "step" => Record::Step {
                 epoch,
                 server: server()?,

@@ -147,6 +147,8 @@ impl fmt::Display for WhyReturned {
 pub enum WhyNot {
     /// Another process decides.
     NotLeading,
+    /// An operator wants nothing to be promoted.
+    Held,
     /// No primary was ever seen.
     NoPrimary,
     PrimaryLives,
@@ -283,6 +285,7 @@ impl fmt::Display for WhyNot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WhyNot::NotLeading => f.write_str("another process holds the right to decide"),
+            WhyNot::Held => f.write_str("an operator holds failover (RELEASE FAILOVER ends it)"),
             WhyNot::NoPrimary => f.write_str("no primary is known"),
             WhyNot::PrimaryLives => f.write_str("the primary lives"),
             WhyNot::Suspected => f.write_str("the primary fails its checks, but not for long enough"),

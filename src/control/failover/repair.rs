@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::decide::{Context, Decision, Mode};
 use super::step::{Step, What};
 use super::view::{Member, View};
+use crate::control::observation::Channel;
 use crate::gtid::History;
 use crate::topology::ServerId;
 
@@ -26,9 +27,10 @@ pub(super) fn repair(view: &View<'_>, context: &Context<'_>) -> Decision {
     let primary = view.member(primary);
     let others = view.members.iter().filter(|member| member.id != primary.id && member.answered);
     let mut steps: Vec<Step> = others.clone().filter_map(|member| repair_of(primary, member)).collect();
-    if context.policy.mode == Mode::Automatic && primary.answered && primary.is_read_only() {
+    if context.policy.mode == Mode::Automatic && !context.held && primary.answered && primary.is_read_only() {
         steps.extend(reopen(primary, others));
     }
+    steps.extend(wait_again(view, context, primary));
     steps.retain(due);
     if steps.is_empty() { Decision::Rest } else { Decision::Run(steps) }
 }
@@ -53,12 +55,36 @@ fn repair_of(primary: &Member<'_>, member: &Member<'_>) -> Option<Step> {
     }
     // A plan that is over has stopped it, and it hangs on another that came back.
     let is_left_stopped = member.source != Some(primary.id) && member.is_stopped();
-    let is_lost = member.top != Some(primary.id) || is_left_stopped;
+    let is_lost = member.top != Some(primary.id) || is_left_stopped || should_acknowledge(primary, member);
     if !is_lost || !primary.answered || !member.is_drained() || !errant(primary, member)?.is_empty() {
         return None;
     }
     let acknowledges = primary.facts?.semi_sync.source.as_ref().is_some_and(|source| source.enabled);
     Some(Step { server: member.id, what: What::Follow { source: primary.id, acknowledges } })
+}
+
+/// Commits of the epoch's primary wait for nobody, because nobody was left. Now there is somebody.
+fn wait_again(view: &View<'_>, context: &Context<'_>, primary: &Member<'_>) -> Option<Step> {
+    let wanted = context.semi_sync?;
+    let source = primary.facts?.semi_sync.source.as_ref()?;
+    let acknowledges = |member: &&Member<'_>| {
+        let willing = member.facts.is_some_and(|facts| facts.semi_sync.acknowledges == Some(true));
+        let hears = member.channel.is_some_and(Channel::replicates);
+        member.source == Some(primary.id) && member.answered && willing && hears
+    };
+    let are_there = view.members.iter().filter(acknowledges).count();
+    let enough = are_there > 0 && are_there >= wanted.wanted as usize;
+    let is_due = !source.enabled && enough && primary.answered && !primary.is_read_only();
+    is_due.then(|| Step { server: primary.id, what: What::StartWaiting { semi_sync: wanted.clone() } })
+}
+
+/// It follows in silence while the primary's commits wait for somebody to acknowledge them: it was started again
+/// without the setting.
+fn should_acknowledge(primary: &Member<'_>, member: &Member<'_>) -> bool {
+    let source = primary.facts.and_then(|facts| facts.semi_sync.source.as_ref());
+    let lacks = source.is_some_and(|source| source.enabled && source.clients < source.wanted);
+    let silent = member.facts.is_some_and(|facts| facts.semi_sync.acknowledges == Some(false));
+    lacks && silent && member.source == Some(primary.id)
 }
 
 /// The epoch's primary has restarted read-only, or was closed by hand. It opens again if nobody has more.

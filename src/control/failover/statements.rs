@@ -47,6 +47,8 @@ pub fn statements(what: &What, facts: &Facts, source: Option<&Source<'_>>) -> Ve
     let Words { replica, .. } = words(version);
     match what {
         What::StopReceiver => vec![format!("STOP {replica} IO_THREAD")],
+        What::Await { gtid, within } => vec![wait(version, gtid, *within)],
+        What::StartWaiting { semi_sync } => as_source(facts, semi_sync),
         What::StartApplier => vec![format!("START {replica} SQL_THREAD")],
         What::StartReplication => vec![format!("START {replica}")],
         What::Detach { semi_sync } => {
@@ -76,6 +78,15 @@ pub fn statements(what: &What, facts: &Facts, source: Option<&Source<'_>>) -> Ve
             statements
         }
     }
+}
+
+/// Answers 0 when all of it is applied, at once where it is; another number when the time is over.
+fn wait(version: Version, gtid: &str, within: Duration) -> String {
+    let function = match version.flavour {
+        Flavour::MySql => "WAIT_FOR_EXECUTED_GTID_SET",
+        Flavour::MariaDb => "MASTER_GTID_WAIT",
+    };
+    format!("SELECT {function}({}, {:.1})", quoted(gtid), within.as_secs_f64())
 }
 
 fn close(version: Version) -> String {

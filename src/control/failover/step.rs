@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::control::semi_sync::SourceSide;
 use crate::topology::ServerId;
@@ -18,6 +19,11 @@ pub enum What {
     /// It fetches nothing more from the old primary, and so acknowledges nothing more.
     StopReceiver,
     StartApplier,
+    /// It has applied these, or the time is over. Changes nothing.
+    Await {
+        gtid: Arc<str>,
+        within: Duration,
+    },
     /// Both threads, as they are configured.
     StartReplication,
     /// It follows nobody any more; its commits will wait as those of the old primary did.
@@ -26,6 +32,10 @@ pub enum What {
     },
     /// Its commits wait for nobody: there is nobody to wait for.
     StopWaiting,
+    /// Its commits wait again as they once did: there is somebody to wait for.
+    StartWaiting {
+        semi_sync: SourceSide,
+    },
     /// It takes writes.
     OpenWrites,
     /// It follows that server.
@@ -58,9 +68,11 @@ impl What {
         match self {
             What::StopReceiver => "stop_receiver",
             What::StartApplier => "start_applier",
+            What::Await { .. } => "await",
             What::StartReplication => "start_replication",
             What::Detach { .. } => "detach",
             What::StopWaiting => "stop_waiting",
+            What::StartWaiting { .. } => "start_waiting",
             What::OpenWrites => "open_writes",
             What::Follow { .. } => "follow",
             What::CloseWrites => "close_writes",

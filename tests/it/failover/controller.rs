@@ -1,5 +1,6 @@
 //! One process of the proxy in the simulated world: what `control` does around its pure parts.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use pointsman::control::judge::{Judge, Preference};
 use pointsman::topology::{Epoch, ServerId, Snapshot};
 
 use super::chance::Chance;
-use super::world::World;
+use super::world::{Txn, World};
 
 /// Ways in which a decider may be wrong; the simulation must notice each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(super) struct Controller {
     pub(super) snapshot: Snapshot,
     /// Servers that nothing reaches, nor is passed on from.
     pub(super) gates: Vec<bool>,
+    /// What this process told clients is done.
+    pub(super) ledger: BTreeSet<Txn>,
     wrong: Option<Wrong>,
 }
 
@@ -75,7 +78,7 @@ impl Controller {
             judge.fence(plan.from, &judge.unprobed());
         }
         let snapshot = judge.unprobed();
-        Self { judge, coordinator, snapshot, gates: vec![false; count], wrong }
+        Self { judge, coordinator, snapshot, gates: vec![false; count], ledger: BTreeSet::new(), wrong }
     }
 
     pub(super) fn look(&mut self, world: &World, index: usize) {
@@ -101,6 +104,7 @@ impl Controller {
             let preferences = [Preference::default(); 8];
             let now = stage.world.now;
             let Some(view) = self.judge.view(&preferences, now) else { return Ok(()) };
+            self.coordinator.was_acknowledged(stage.world.history(self.ledger.iter()));
             let mut decision = self.coordinator.decide(&view, 0, true);
             self.spoil(&mut decision, stage);
             let records = self.coordinator.take(&decision, &view, stage.wall);

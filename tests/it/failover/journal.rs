@@ -50,7 +50,11 @@ fn records() -> Vec<Record> {
             server: "west".to_owned(),
             because: Because::Returned(WhyReturned::Answers),
             floor: "0-1-5,0-2-9".to_owned(),
+            acked_missing: "0-1-4".to_owned(),
         },
+        Record::Held { epoch: 1, until: Some(9) },
+        Record::Held { epoch: 1, until: None },
+        Record::Released { epoch: 1 },
         Record::Opened { epoch: 2, server: "west".to_owned(), kind: Kind::Failover, at: 8 },
     ]
 }

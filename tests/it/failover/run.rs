@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use pointsman::control::failover::decide::Order;
 use pointsman::control::failover::journal::{self, Record};
 use pointsman::control::failover::plan::{Kind, WhyNot};
+use pointsman::control::judge::Preference;
 use pointsman::flavour::Flavour;
+use pointsman::topology::ServerId;
 
 use super::chance::Chance;
 use super::controller::{Controller, Stage, Wrong, policy};
@@ -152,7 +155,7 @@ impl Game {
         }
         let count = self.world.servers.len();
         let (one, other) = (self.chance.below(count), self.chance.below(count));
-        let what = match self.chance.below(12) {
+        let what = match self.chance.below(13) {
             0 | 1 => {
                 self.world.crash(one);
                 "crashes"
@@ -195,6 +198,14 @@ impl Game {
                 }
                 "is written to past the proxy"
             }
+            11 => {
+                if let Some(controller) = &mut self.controller {
+                    let to = ServerId(u16::try_from(one).expect("few"));
+                    // It may be refused: then and there, or when the view is looked at.
+                    let _ = controller.coordinator.order(Order::Switchover { to });
+                }
+                "is to take over, an operator says"
+            }
             _ => {
                 self.world.servers[one].applies ^= true;
                 "stops applying, or goes on"
@@ -236,9 +247,16 @@ impl Game {
         for txn in acknowledged {
             let open = self.controller.as_ref().is_some_and(|c| !c.gates[txn.0]) && !self.world.cut[txn.0];
             if open && !self.world.errant.contains(txn) {
-                self.acknowledged.insert(*txn);
+                self.acknowledge(*txn);
                 self.last_acknowledged = self.moments;
             }
+        }
+    }
+
+    fn acknowledge(&mut self, txn: Txn) {
+        self.acknowledged.insert(txn);
+        if let Some(controller) = &mut self.controller {
+            controller.ledger.insert(txn);
         }
     }
 
@@ -257,7 +275,7 @@ impl Game {
             return;
         }
         if let Some(txn) = self.world.write(index) {
-            self.acknowledged.insert(txn);
+            self.acknowledge(txn);
             self.last_acknowledged = self.moments;
         }
     }
@@ -344,6 +362,18 @@ impl Game {
         }
     }
 
+    /// The primary was started with commits that wait, and whoever could acknowledge them has transactions of its own
+    /// and is named. Only an operator may let them go on alone.
+    fn waits_for_those_left_out(&self) -> bool {
+        let Some(controller) = &self.controller else { return false };
+        let Some(view) = controller.judge.view(&[Preference::default(); 8], self.world.now) else {
+            return false;
+        };
+        let Some(primary) = view.primary else { return false };
+        let left_out = controller.coordinator.quarantined().count();
+        self.world.servers[usize::from(primary.0)].waits && left_out + 1 == view.members.len()
+    }
+
     /// With everything healed, writes go on; or histories have parted by writes past the proxy, and it says so.
     pub(super) fn check_liveness(&mut self) {
         if self.last_acknowledged + 20 >= self.moments {
@@ -359,6 +389,9 @@ impl Game {
                     | WhyNot::NoCandidate
             )
         );
+        if self.waits_for_those_left_out() {
+            return;
+        }
         if !parted || self.world.errant.is_empty() {
             let text = format!("no write is acknowledged any more: {waits:?}");
             self.tell(&text);

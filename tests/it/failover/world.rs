@@ -314,7 +314,7 @@ impl World {
     }
 
     /// As the servers would show it.
-    fn history<'t>(&self, txns: impl Iterator<Item = &'t Txn>) -> History {
+    pub(super) fn history<'t>(&self, txns: impl Iterator<Item = &'t Txn>) -> History {
         let mut txns: Vec<&Txn> = txns.collect();
         txns.sort_unstable();
         let mut text = String::new();
@@ -347,6 +347,8 @@ impl World {
         match what {
             What::Canary => {}
             What::StopReceiver => server.receives = false,
+            // Time passes elsewhere.
+            What::Await { .. } => {}
             What::StartApplier => server.applies = true,
             What::StartReplication => (server.receives, server.applies) = (true, true),
             What::Detach { semi_sync } => {
@@ -357,6 +359,7 @@ impl World {
                 server.waits = semi_sync.is_some();
             }
             What::StopWaiting => server.waits = false,
+            What::StartWaiting { .. } => server.waits = true,
             What::OpenWrites => server.read_only = false,
             What::Follow { source, acknowledges } => {
                 let source = usize::from(source.0);

@@ -27,8 +27,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "config", "wire", "net", "sql", "topology", "route", "backend", "serve", "control", "admin",
-            "shutdown",
+            "gtid", "config", "wire", "net", "sql", "topology", "route", "backend", "serve", "control",
+            "admin", "shutdown",
         ],
     ),
     // `explain` judges as the proxy would, with the catalog of a server that it reads as the proxy would.
