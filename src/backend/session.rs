@@ -9,13 +9,13 @@ use super::conn::Conn;
 use super::fence::Pass;
 use super::pool::{Key, Wanted};
 use super::prepared::{PreparedHere, StatementKey};
-use super::settings::{Baseline, Settings};
+use super::settings::{Baseline, MODE_IGNORING_SPACE, Settings};
 use super::slots::Fit;
 use crate::flavour::{Flavour, Version};
 use crate::gtid::GtidSet;
 use crate::wire::{
     self, Command, ErrPacket, Event, Expect, HEADER_LEN, Header, Malformed, OkPacket, ResponseTracker,
-    SessionChange,
+    SessionChange, capability,
 };
 
 /// A connection fit for a pool.
@@ -150,8 +150,10 @@ impl Backend {
             let mut command = vec![Command::INIT_DB];
             command.extend_from_slice(schema.as_bytes());
             exchange(&mut self.conn, &command).await?;
+            self.settings.choose(Some(Arc::clone(schema)));
         }
-        if let Some(statement) = self.settings.statement_towards(wanted, &baseline(self.collation)) {
+        let baseline = baseline(self.collation, self.conn.capabilities);
+        if let Some(statement) = self.settings.statement_towards(wanted, &baseline) {
             exchange(&mut self.conn, &query(&statement)).await?;
         }
         self.settings = wanted.clone();
@@ -162,13 +164,17 @@ impl Backend {
     pub(super) async fn reset(&mut self) -> Result<(), ExchangeError> {
         self.isolation = None;
         exchange(&mut self.conn, &[Command::RESET_CONNECTION]).await?;
-        // A reset also forgets the character set named at login.
-        let Baseline { charset, collation } = baseline(self.collation);
-        let names = format!(
+        // A reset also forgets the character set named at login, and MariaDB's the mode.
+        let Baseline { charset, collation, ignores_space } = baseline(self.collation, self.conn.capabilities);
+        let mut names = format!(
             "{},character_set_client='{charset}',character_set_results='{charset}',\
              collation_connection='{collation}'",
             self.set_up
         );
+        if ignores_space {
+            names.push_str(",sql_mode=");
+            names.push_str(MODE_IGNORING_SPACE);
+        }
         exchange(&mut self.conn, &query(&names)).await?;
         self.trackers_are_clients = false;
         self.settings = Settings::with_schema(self.settings.schema.take());
@@ -457,12 +463,16 @@ fn with_attributes_if_spoken(conn: &Conn, command: &[u8]) -> Vec<u8> {
 
 /// The character set a collation belongs to.
 pub fn charset_of_collation(collation: u16) -> String {
-    baseline(collation).charset
+    baseline(collation, 0).charset
 }
 
 /// What a session's character sets are that began with this collation.
-pub fn baseline(collation: u16) -> Baseline {
+pub fn baseline(collation: u16, capabilities: u32) -> Baseline {
     let named = mysql_common::collations::CollationId::from(collation);
     let named = mysql_common::collations::Collation::resolve(named);
-    Baseline { charset: named.charset().to_owned(), collation: named.collation().to_owned() }
+    Baseline {
+        charset: named.charset().to_owned(),
+        collation: named.collation().to_owned(),
+        ignores_space: capabilities & capability::IGNORE_SPACE != 0,
+    }
 }

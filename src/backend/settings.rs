@@ -32,7 +32,12 @@ type Variables = Vec<(Arc<str>, Arc<str>)>;
 pub struct Baseline {
     pub charset: String,
     pub collation: String,
+    /// CLIENT_IGNORE_SPACE was asked for, which is a mode to the server.
+    pub ignores_space: bool,
 }
+
+/// The mode of a connection that was opened with CLIENT_IGNORE_SPACE.
+pub(super) const MODE_IGNORING_SPACE: &str = "CONCAT_WS(',',NULLIF(@@GLOBAL.sql_mode,''),'IGNORE_SPACE')";
 
 impl Settings {
     pub fn with_schema(schema: Option<Arc<str>>) -> Self {
@@ -125,7 +130,7 @@ impl Settings {
 
     /// As after SET NAMES, on a connection that began with the collation of this number.
     pub fn set_names(&mut self, charset: &str, collation: &str, began_with: u16) {
-        let Baseline { charset: had_charset, collation: had_collation } = baseline(began_with);
+        let Baseline { charset: had_charset, collation: had_collation, .. } = baseline(began_with, 0);
         if (charset, collation) == (&had_charset, &had_collation) {
             return;
         }
@@ -176,6 +181,7 @@ fn default_of(name: &str, baseline: &Baseline) -> String {
             literal(name, &baseline.charset)
         }
         "collation_connection" => literal(name, &baseline.collation),
+        "sql_mode" if baseline.ignores_space => MODE_IGNORING_SPACE.to_owned(),
         _ => "DEFAULT".to_owned(),
     }
 }

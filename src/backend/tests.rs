@@ -10,7 +10,11 @@ use super::user_variables::UserVariables;
 use crate::flavour::Flavour;
 
 fn baseline() -> Baseline {
-    Baseline { charset: "utf8mb4".to_owned(), collation: "utf8mb4_general_ci".to_owned() }
+    Baseline {
+        charset: "utf8mb4".to_owned(),
+        collation: "utf8mb4_general_ci".to_owned(),
+        ignores_space: false,
+    }
 }
 
 #[test]

@@ -177,6 +177,13 @@ impl Session {
         self.insert_id = InsertId::Known(0);
         self.consistency = self.house.routing.consistency_of(&self.wanted.key.user, &self.house.listen);
         self.wanted.settings = crate::backend::Settings::with_schema(self.wanted.settings.schema.take());
+        if self.version.flavour == Flavour::MariaDb
+            && self.capability(capability::IGNORE_SPACE)
+            && let Some(defaults) = &defaults
+        {
+            // It forgets the mode that the client asked for at login; connections are given it again.
+            self.wanted.settings.set("sql_mode", &defaults.sql_mode);
+        }
         if let Some(defaults) = defaults.filter(|_| self.version.flavour == Flavour::MySql) {
             // MySQL forgets the character set named at login; MariaDB goes back to it.
             let collation = self.wanted.key.collation;

@@ -340,7 +340,7 @@ impl Session {
         if needs_reading && !is_named && !init_connect.is_empty() {
             return None;
         }
-        let at_login = baseline(began_with);
+        let at_login = baseline(began_with, 0);
         let reading = Reading {
             client: client.unwrap_or(&at_login.charset),
             connection: connection.unwrap_or(&at_login.charset),

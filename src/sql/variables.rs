@@ -294,7 +294,6 @@ const MARIADB: &[&str] = &[
     "character_set_server",
     "check_constraint_checks",
     "collation_connection",
-    "collation_database",
     "collation_server",
     "column_compression_threshold",
     "column_compression_zlib_level",

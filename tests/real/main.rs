@@ -15,6 +15,7 @@ mod crowd;
 mod drivers;
 mod failover;
 mod faults;
+mod flags;
 mod gtid;
 mod init_connect;
 mod large;
