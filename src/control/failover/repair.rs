@@ -1,5 +1,8 @@
 //! What is put right outside any change of primary: who writes and should not, who follows the wrong server.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use super::decide::{Context, Decision, Mode};
