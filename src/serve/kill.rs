@@ -28,7 +28,7 @@ impl Session {
         if target.id == self.info.id {
             let error = ErrPacket::new(code::QUERY_INTERRUPTED, "Query execution was interrupted");
             self.write(&error.payload(), 1).await?;
-            return if query_only { Ok(()) } else { Err(End::Killed) };
+            return if query_only { Ok(()) } else { Err(End::KilledAtWork) };
         }
         if !query_only && seen.user == self.wanted.key.user {
             // Before its statement is killed, so that it does not run it again elsewhere.

@@ -98,7 +98,7 @@ impl Session {
         let mut prepared_again = false;
         loop {
             if !avoid.is_empty() && self.info.is_killed() {
-                return Err(End::Killed);
+                return Err(End::KilledAtWork);
             }
             let (route, mut lease) = match self.checkout(&judged, &avoid, started).await {
                 Ok(leased) => leased,
@@ -141,6 +141,7 @@ impl Session {
                     self.abandon_at_work(&judged.statement.access, lease);
                     return Err(End::ClientGone(error));
                 }
+                Err(Failure::Server { .. }) if self.info.is_killed() => return Err(End::KilledAtWork),
                 Err(Failure::Server { answered: false, .. }) if may_repeat && avoid.len() < TRIES_MAX => {
                     self.house.counters.repeated.fetch_add(1, Relaxed);
                     avoid.push(server);

@@ -74,6 +74,8 @@ pub(super) enum End {
     /// The client sent what cannot be understood; it has been told if it could be.
     Protocol,
     Killed,
+    /// While a statement of it was served, which gets no answer then.
+    KilledAtWork,
     Drained,
     IdleTooLong,
     /// Silent for longer than its own `wait_timeout`.
@@ -260,7 +262,7 @@ impl Session {
                 info.leave_orders(orders);
             }
             if orders.has(Order::Kill) {
-                return Poll::Ready(Err(End::Killed));
+                return Poll::Ready(Err(End::KilledAtWork));
             }
             if orders.has(Order::DrainNow) {
                 return Poll::Ready(Err(End::Drained));
@@ -367,7 +369,12 @@ impl Session {
             End::ClientGone(error) if error.get_ref().is_some_and(|inner| inner.is::<wire::Malformed>()) => {
                 ErrPacket::new(code::NET_UNCOMPRESS_ERROR, "Couldn't uncompress communication packet")
             }
-            End::Quit | End::ClientGone(_) | End::Protocol | End::StateLost | End::ChangeUser { .. } => {
+            End::Quit
+            | End::KilledAtWork
+            | End::ClientGone(_)
+            | End::Protocol
+            | End::StateLost
+            | End::ChangeUser { .. } => {
                 return self.client.shutdown().await;
             }
         };

@@ -138,7 +138,9 @@ fn judge(mut scan: Scan<'_>) -> Verdict {
         Class::Decided(access) => access,
     };
     let pins = scan.pins.union(scan.set().pins);
-    let needs = if scan.is_stored() { Needs::default() } else { scan.needs };
+    let mut needs = if scan.is_stored() { Needs::default() } else { scan.needs };
+    // It compares them, most likely: then both must be the server's.
+    needs.connection_id &= !scan.names_thread;
     Verdict { kind, access, pins, unpins: scan.unpins.without(pins), needs, effect: None }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Call {
     ReleasesAllLocks,
     /// Reads or lets go of one user lock.
     TouchesLock,
+    /// IS_USED_LOCK: whose it is, in the server's own numbers.
+    NamesThread,
     Sequence,
     /// Asks for, or waits for, what only the primary can tell.
     PrimaryOnly,
@@ -58,7 +60,8 @@ pub(super) fn call(name: &[u8], gap: bool, version: Version) -> Call {
         b"get_lock" | b"service_get_read_locks" | b"service_get_write_locks" => Call::TakesLock,
         b"version_tokens_lock_shared" | b"version_tokens_lock_exclusive" => Call::TakesLock,
         b"release_all_locks" => Call::ReleasesAllLocks,
-        b"release_lock" | b"is_free_lock" | b"is_used_lock" => Call::TouchesLock,
+        b"release_lock" | b"is_free_lock" => Call::TouchesLock,
+        b"is_used_lock" => Call::NamesThread,
         b"service_release_locks" | b"version_tokens_unlock" => Call::TouchesLock,
         b"nextval" | b"lastval" | b"setval" if flavour == Flavour::MariaDb => Call::Sequence,
         b"master_pos_wait" | b"source_pos_wait" | b"wait_for_executed_gtid_set" => Call::PrimaryOnly,

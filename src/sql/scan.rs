@@ -102,6 +102,8 @@ pub(super) struct Scan<'a> {
     pub(super) borrows: bool,
     /// The statement itself writes, though its first word is WITH.
     pub(super) writes_outside: bool,
+    /// It yields a thread in the server's own numbers.
+    pub(super) names_thread: bool,
     pub(super) objection: Option<WriteBecause>,
     pub(super) pins: PinSet,
     pub(super) unpins: PinSet,
@@ -128,6 +130,7 @@ impl<'a> Scan<'a> {
             temporary: false,
             borrows: false,
             writes_outside: false,
+            names_thread: false,
             objection: None,
             pins: PinSet::EMPTY,
             unpins: PinSet::EMPTY,
@@ -453,6 +456,10 @@ impl<'a> Scan<'a> {
                 self.object_to(WriteBecause::UserLock);
             }
             Call::TouchesLock => self.object_to(WriteBecause::UserLock),
+            Call::NamesThread => {
+                self.names_thread = true;
+                self.object_to(WriteBecause::UserLock);
+            }
             Call::Sequence => self.object_to(WriteBecause::Sequence),
             Call::PrimaryOnly => self.object_to(WriteBecause::PrimaryOnly(what())),
             Call::OwnWriteValue => self.object_to(WriteBecause::OwnWriteValue(what())),

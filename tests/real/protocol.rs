@@ -421,6 +421,7 @@ async fn sessions_are_killed_by_the_proxys_numbers(flavour: Flavour) -> Result<(
     assert_eq!(killer.query(&kill).await?[0][0], 0);
     let killed = Instant::now();
     assert!(client.is_closed().await);
+    assert_eq!(client.conn.channel.input(), b"", "it is told nothing, as by a server");
     assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
     eventually("nobody works for it", || async { Ok(at_work(cluster, like).await? == 0) }).await?;
     assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
