@@ -53,7 +53,7 @@ const CI: &[Scenario] = &[
     Scenario::PrimaryIsolated,
     Scenario::ProxyPrimaryCut,
     Scenario::PrimaryReplicasCut,
-    Scenario::ReplicaCrashInPromotion,
+    Scenario::ReplicaCrash,
     Scenario::OldPrimaryReturnsErrant,
     Scenario::ProxyCrash,
     Scenario::ConnectionsExhausted,
