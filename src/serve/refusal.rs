@@ -87,6 +87,28 @@ impl Loss {
             Loss::HalfAnswered => (code::NET_READ_ERROR, "the result is incomplete"),
             Loss::PinnedState => (code::NET_READ_ERROR, "the state this session had there is lost with it"),
         };
-        ErrPacket::new(code, format!("Lost connection to server {server} ({error}): {what}"))
+        // The TLS library has more to say of that, with an address to read on, which is nothing for clients.
+        let why = match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
+            _ => error.to_string(),
+        };
+        ErrPacket::new(code, format!("Lost connection to server {server} ({why}): {what}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_lost_server_is_told_in_words_for_clients() {
+        let told = |error: Error| Loss::Transaction.packet("db1", &error).message;
+        let end = "the transaction is rolled back; try restarting transaction";
+        let library = Error::new(ErrorKind::UnexpectedEof, "no close_notify: https://example.org/why");
+        assert_eq!(told(library), format!("Lost connection to server db1 (connection closed): {end}"));
+        let reset = Error::new(ErrorKind::ConnectionReset, "reset by peer");
+        assert_eq!(told(reset), format!("Lost connection to server db1 (reset by peer): {end}"));
     }
 }

@@ -20,8 +20,8 @@ debian_source() {
     local package="$1" version
     if [ ! -d src ]; then
         rm -rf download && mkdir download
+        # Part of it may be had although the whole cannot: what counts is whether the archive below is there.
         download_source "$package" >download/log 2>&1 || true
-        # Part of it may be had although the whole cannot.
         local archive
         archive="$(find download -name '*.orig.tar.*' ! -name '*.asc' | head -n 1)"
         [ -n "$archive" ] || fail "Debian's source package $package: $(grep -m 1 '^E:' download/log || tail -n 1 download/log)"
@@ -44,7 +44,8 @@ download_source() {
     local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=3)
     [ -n "$(find "$apt/lists" -maxdepth 1 -name '*_Sources*' -mmin -720)" ] || apt-get "${options[@]}" -qq update
-    # Archives of security updates do not always carry the newest sources; the release's own will do.
+    # Archives of security updates do not always carry the newest sources; the release's own will do. A failure is seen
+    # by the archive that is missing then.
     local release
     while read -r release; do
         (cd download && apt-get "${options[@]}" -qq source --download-only "$1=$release") || true
